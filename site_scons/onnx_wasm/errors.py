@@ -1,0 +1,33 @@
+"""How every failure is told: a list of problems, each with a place, a message and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Args:
+        where: The place, as the user knows it: ``models/mnist/mnist.toml:12``, or a manifest and a step.
+        message: What is wrong, one sentence without a full stop.
+        hint: What to do about it; empty if the message says it already.
+    """
+
+    where: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}"
+        return f"{text}\n    {self.hint}" if self.hint else text
+
+
+class BuildError(Exception):
+    """A failure that is the user's to mend: all problems that were found, in the order of their places."""
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,44 @@
+"""The platforms a module can be built for, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Where a module runs, and what that place asks of it.
+
+    Args:
+        name: As in the manifest's ``platforms`` and in ``build/<platform>/``.
+        rust_target: The target triple that rustc compiles the wrapper for.
+        cpu: LLVM's ``mcpu``: the WebAssembly feature set that code generation starts from.
+        features: WebAssembly features added to ``cpu``, by LLVM's names.
+        exports: What the module must export, and the type of each, as the WebAssembly text format writes it.
+        imports: The only functions that it may import, as ``module.name``, and the type of each.
+    """
+
+    name: str
+    rust_target: str
+    cpu: str
+    features: tuple[str, ...] = ()
+    exports: dict[str, str] = field(default_factory=dict)
+    imports: dict[str, str] = field(default_factory=dict)
+
+
+TEACLAVE = Platform(
+    name="teaclave",
+    # Teaclave's executor is WAMR's classic interpreter of January 2022, without SIMD or reference types.
+    rust_target="wasm32-unknown-unknown",
+    cpu="mvp",
+    exports={"memory": "memory", "entrypoint": "(i32, i32) -> i32"},
+    imports={
+        "env.teaclave_open_input": "(i32) -> i32",
+        "env.teaclave_create_output": "(i32) -> i32",
+        "env.teaclave_read_file": "(i32, i32, i32) -> i32",
+        "env.teaclave_write_file": "(i32, i32, i32) -> i32",
+        "env.teaclave_close_file": "(i32) -> i32",
+    },
+)
+
+PLATFORMS = {platform.name: platform for platform in (TEACLAVE,)}
