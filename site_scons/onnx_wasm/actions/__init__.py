@@ -1,0 +1,1 @@
+"""One module per action: a process that turns declared inputs into declared outputs and touches nothing else."""
