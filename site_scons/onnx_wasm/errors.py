@@ -14,11 +14,14 @@ class Problem:
         where: The place, as the user knows it: ``models/mnist/mnist.toml:12``, or a manifest and a step.
         message: What is wrong, one sentence without a full stop.
         hint: What to do about it; empty if the message says it already.
+        key: The key of the manifest that is to blame, as a path (``("input", "Input3", "shape")``), for those who know
+            the key but not the line; whoever has the manifest at hand turns it into ``where``.
     """
 
     where: str
     message: str
     hint: str = ""
+    key: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}"

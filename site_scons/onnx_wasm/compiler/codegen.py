@@ -1,0 +1,69 @@
+"""Loops → one wasm32 object: C functions for the executor ``aot``, packed functions for ``graph``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import tvm
+from tvm import tirx
+from tvm.ir.transform import Sequential
+from tvm.tirx.build import codegen_build
+
+from onnx_wasm.compiler import entry
+from onnx_wasm.compiler.kernels import LOOPS, Kernel
+from onnx_wasm.compiler.plan import Plan
+from onnx_wasm.platforms import Platform
+
+_SYSTEM_LIBRARY_PREFIX = "onnx_wasm_"
+
+
+def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
+    """The TVM target that compiles for a platform at LLVM's optimisation level 0 to 3."""
+    return tvm.target.Target(
+        {
+            "kind": "llvm",
+            "mtriple": "wasm32-unknown-unknown",
+            "mcpu": platform.cpu,
+            "mattr": [f"+{feature}" for feature in platform.features],
+            "opt-level": opt_level,
+            "vector-width": 128,
+        }
+    )
+
+
+def write_c_object(kernels: Mapping[str, Kernel], plan: Plan, target: tvm.target.Target, path: Path) -> None:
+    """Compiles kernels and the entry function that calls them to one object.
+
+    Args:
+        kernels: By name.
+        plan: What the entry function calls.
+        target: From ``wasm_target``.
+        path: The object to write.
+    """
+    functions = {name: kernel.function for name, kernel in kernels.items()}
+    functions[entry.SYMBOL] = entry.entry_function(plan).with_attr("target", target.with_host(target))
+    module = {
+        tvm.ir.GlobalVar(name): it.with_attr("global_symbol", name).with_attr("calling_conv", 0)
+        for name, it in functions.items()
+    }
+    _write(tvm.IRModule(module), target, path)
+
+
+def write_packed_object(module: tvm.IRModule, target: tvm.target.Target, path: Path) -> None:
+    """Compiles kernels to packed functions that register themselves with TVM's system library.
+
+    Args:
+        module: PrimFuncs.
+        target: From ``wasm_target``.
+        path: The object to write.
+    """
+    symbols = tvm.IRModule({var: it.with_attr("global_symbol", var.name_hint) for var, it in module.functions.items()})
+    passes = [tirx.transform.BindTarget(target.with_host(target)), *LOOPS, tirx.transform.MakePackedAPI()]
+    packed = Sequential(passes)(symbols)
+    _write(packed.with_attr("system_lib_prefix", _SYSTEM_LIBRARY_PREFIX), target, path)
+
+
+def _write(module: tvm.IRModule, target: tvm.target.Target, path: Path) -> None:
+    final = Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)
+    codegen_build(final, target).write_to_file(str(path), "o")

@@ -1,0 +1,92 @@
+"""The compiler's table of contents: ONNX → Relax, then Relax → loops → one wasm object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tvm
+
+from onnx_wasm.compiler import codegen, frontend, graph_json, importer, lowering, params, weights
+from onnx_wasm.compiler.kernels import as_c_functions
+from onnx_wasm.compiler.plan import plan
+from onnx_wasm.platforms import Platform
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """What the manifest says of dimensions that the ONNX file leaves open.
+
+    Args:
+        shapes: Whole shapes, by the name of the input.
+        dimensions: Extents, by the name of the dimension.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    dimensions: Mapping[str, int]
+
+
+def to_ir(model: Path, freeze: Freeze, label: str, ir: Path, weights_file: Path) -> None:
+    """Writes a model as TVM IR, its weights apart.
+
+    Args:
+        model: The ONNX file.
+        freeze: Open dimensions.
+        label: What messages call the model.
+        ir: The Relax module to write, as TVM's JSON.
+        weights_file: The safetensors file to write.
+
+    Raises:
+        BuildError: Everything that stands in the way.
+    """
+    checked = frontend.load(model, freeze.shapes, freeze.dimensions, label)
+    imported = importer.import_onnx(checked, label)
+    ir.write_text(tvm.ir.save_json(imported.module), encoding="utf-8")
+    weights.save(imported.weights, weights_file)
+
+
+@dataclass(frozen=True)
+class ObjectFiles:
+    """The files that ``to_object`` writes.
+
+    Args:
+        object: The kernels, and with the executor ``aot`` the entry function.
+        graph: What runs in which order on which storage, as graph JSON.
+        params: The weights as the kernels read them, at the offsets that the graph gives.
+    """
+
+    object: Path
+    graph: Path
+    params: Path
+
+
+def to_object(  # noqa: PLR0913 - the step's inputs
+    ir: Path, weights_file: Path, platform: Platform, opt_level: int, executor: str, label: str, outputs: ObjectFiles
+) -> None:
+    """Compiles TVM IR to one wasm32 object.
+
+    Args:
+        ir: What ``to_ir`` wrote.
+        weights_file: The weights beside it.
+        platform: Where the module will run.
+        opt_level: LLVM's, 0 to 3.
+        executor: ``aot`` or ``graph``.
+        label: What messages call the model.
+        outputs: The files to write.
+
+    Raises:
+        BuildError: Something in the model cannot be compiled ahead of time.
+    """
+    target = codegen.wasm_target(platform, opt_level)
+    module = tvm.ir.load_json(ir.read_text(encoding="utf-8"))
+    calls, loops = lowering.to_loops(module, target)
+    if executor == "aot":
+        kernels = as_c_functions(loops, target)
+        planned = plan(calls, {name: kernel.scratch for name, kernel in kernels.items()}, label)
+        codegen.write_c_object(kernels, planned, target, outputs.object)
+    else:
+        planned = plan(calls, {}, label)
+        codegen.write_packed_object(loops, target, outputs.object)
+    outputs.graph.write_text(graph_json.dumps(planned, module["main"].attrs), encoding="utf-8")
+    params.write(planned, weights.load(weights_file), outputs.params)
