@@ -1,0 +1,363 @@
+"""The manifest: the TOML file that says what a model is. Its keys as frozen dataclasses, and how it is read.
+
+The docstrings here are the reference: each of ``Args`` is a key, with its type and default in parentheses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from onnx_wasm.toml_tables import (
+    BAD,
+    Choice,
+    Finding,
+    Integer,
+    List,
+    Mapping,
+    Number,
+    Place,
+    Table,
+    Text,
+    did_you_mean,
+    failure,
+    label,
+    parse,
+    where,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+PLATFORM_NAMES = ("teaclave", "wasi", "web")
+CHANNELS = {"gray": 1, "rgb": 3, "bgr": 3}
+"""The number of channels of each ``color``."""
+
+_NAME = Text(
+    says="a name of letters, digits, '-', '_' and single '.' inside, 64 at most",
+    pattern=r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*",
+    longest=64,
+)
+_PATH = Text(
+    says="a path below the manifest's folder, with '/' between its parts and without '..', '\\', '$' or '#'",
+    # '$' and '#' mean something to SCons.
+    pattern=r"(?!(.*/)?\.\.(/|$))[^/\\$#\u0000-\u001f\u007f][^\\$#\u0000-\u001f\u007f]*",
+)
+_ARGUMENT = Text(
+    says="an argument's name: letters, digits and '_', not beginning with a digit, 64 at most",
+    pattern=r"[A-Za-z_][A-Za-z0-9_]*",
+    longest=64,
+)
+_PER_CHANNEL = List(Number(), fewest=1, most=3, or_one=True)
+_INT32 = Integer(-(2**31), 2**31 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """``[model]``: the ONNX file, and what the module made from it is called.
+
+    Either ``path`` or ``url`` says where the file is.
+
+    Args:
+        name (string, required): What its targets are called: ``mnist`` gives ``mnist.wasm``. Letters, digits, ``-``,
+            ``_`` and single ``.`` inside; it does not end in ``.wasm`` or in ``.`` and a platform's name.
+        path (string, optional): The ONNX file, relative to the manifest's folder and below it.
+        url (string, optional): Where to fetch the ONNX file from, over https. Needs ``sha256``.
+        sha256 (string, optional): The SHA-256 of the ONNX file, 64 hexadecimal digits. A file with another is refused.
+        license (string, optional): The model's licence as an SPDX expression, such as ``Apache-2.0``.
+        version (string, optional): The version that a release of the model carries.
+    """
+
+    name: str = field(metadata={"kind": _NAME})
+    path: str | None = field(default=None, metadata={"kind": _PATH})
+    url: str | None = field(
+        default=None, metadata={"kind": Text("an address that begins with https://", r"https://[!-.0-~][!-~]*")}
+    )
+    sha256: str | None = field(
+        default=None, metadata={"kind": Text("a SHA-256: 64 hexadecimal digits", r"[0-9A-Fa-f]{64}")}
+    )
+    license: str | None = field(
+        default=None,
+        metadata={"kind": Text("an SPDX expression such as Apache-2.0", r"[A-Za-z0-9(][A-Za-z0-9 .+:()-]*")},
+    )
+    version: str | None = field(
+        default=None,
+        metadata={"kind": Text("a version such as 1.0.2", r"[A-Za-z0-9]+([.+_-][A-Za-z0-9]+)*", longest=64)},
+    )
+
+
+def _complete_model(model: dict[str, Any], place: Place, found: list[Finding]) -> None:
+    """Hold the name clear of the targets' own endings, and the file's place and hash together."""
+    for ending in ("wasm", *PLATFORM_NAMES):
+        if model["name"] is not BAD and model["name"].endswith(f".{ending}"):
+            message = f"model.name must not end in .{ending}: that is how targets are called"
+            found.append(Finding((*place, "name"), message))
+    if model["path"] is None and model["url"] is None:
+        found.append(Finding(place, "model.path is missing", "say where the ONNX file is: path or url"))
+    if model["path"] is not None and model["url"] is not None:
+        message = "model.url and model.path are both given"
+        found.append(Finding((*place, "url"), message, "the ONNX file is in one place: keep one of them"))
+    if model["url"] is not None and model["sha256"] is None:
+        message = "model.sha256 is missing: a file from elsewhere is only used if its hash is known"
+        found.append(Finding((*place, "url"), message, "download it once, look at it, and add what sha256sum prints"))
+    if model["sha256"] not in (None, BAD):
+        model["sha256"] = model["sha256"].lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """``image`` of an ``[[input]]``: how a picture becomes the input tensor.
+
+    The picture is decoded, resized to the input's height and width and converted to ``color``. Then each pixel ``p``
+    of channel ``c``, from 0 to 255, becomes ``(p − mean[c]) × scale[c]``.
+
+    Args:
+        color ("gray" | "rgb" | "bgr", required): The input's channels, in order.
+        resize ("nearest" | "bilinear", default "bilinear"): How the picture is brought to the input's size.
+        scale (number or array of numbers, default 1.0): Factor, one for all channels or one for each.
+        mean (number or array of numbers, default 0.0): What is subtracted before, one for all channels or one for each.
+        layout ("nchw" | "nhwc", optional): Where the input has its channels; taken from its shape if absent.
+        max_pixels (integer, default 16000000): The largest picture that is accepted, width × height.
+    """
+
+    color: str = field(metadata={"kind": Choice(tuple(CHANNELS))})
+    resize: str = field(default="bilinear", metadata={"kind": Choice(("nearest", "bilinear"))})
+    scale: tuple[float, ...] = field(default=(1.0,), metadata={"kind": _PER_CHANNEL})
+    mean: tuple[float, ...] = field(default=(0.0,), metadata={"kind": _PER_CHANNEL})
+    layout: str | None = field(default=None, metadata={"kind": Choice(("nchw", "nhwc"))})
+    max_pixels: int = field(default=16_000_000, metadata={"kind": Integer()})
+
+
+def _complete_image(image: dict[str, Any], place: Place, found: list[Finding]) -> None:
+    """Give ``scale`` and ``mean`` one number for each channel."""
+    channels = CHANNELS.get(image["color"])
+    for key in ("scale", "mean"):
+        numbers = image[key]
+        if channels is None or numbers is BAD:
+            continue
+        if len(numbers) == 1:
+            image[key] = numbers * channels
+        elif len(numbers) != channels:
+            message = f"input.image.{key} has {len(numbers)} numbers, but color {image['color']} has {channels}"
+            found.append(Finding((*place, key), message, "give one number for each channel, or one for all"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """``[[input]]``: what the ONNX file leaves open about one of its inputs, or how to read it.
+
+    Args:
+        name (string, required): The input's name in the ONNX file.
+        argument (string, default the name): The argument that names the file to read. Letters, digits and ``_``.
+        shape (array of integers, optional): The input's shape, where the ONNX file leaves a dimension open.
+        format ("image" | "npy" | "raw", default "npy"): What the file is: a JPEG or PNG, NumPy's format, or the bare
+            elements, little-endian.
+        image (table, optional): How a picture becomes the tensor. Goes with ``format = "image"``.
+    """
+
+    name: str = field(metadata={"kind": Text()})
+    argument: str = field(default="", metadata={"kind": _ARGUMENT, "default": "the name"})
+    shape: tuple[int, ...] | None = field(default=None, metadata={"kind": List(Integer(), most=8)})
+    format: str = field(default="npy", metadata={"kind": Choice(("image", "npy", "raw"))})
+    image: Image | None = field(default=None, metadata={"kind": Table(Image, _complete_image)})
+
+
+def _complete_input(its: dict[str, Any], place: Place, found: list[Finding]) -> None:
+    """Default the argument to the name, and hold the format and the image options together."""
+    name = its["name"]
+    if its["argument"] == "":
+        its["argument"] = name
+        if name is not BAD and not _ARGUMENT.fits(name):
+            its["argument"] = BAD
+            hint = f'say argument = "{re.sub(r"[^A-Za-z0-9_]|^(?=[0-9])", "_", name)[: _ARGUMENT.longest]}"'
+            found.append(Finding(place, "input.argument is missing, and input.name cannot serve as one", hint))
+    if its["image"] is not None and its["format"] in ("npy", "raw"):
+        message = f'input.image is for format = "image"; the format here is "{its["format"]}"'
+        found.append(Finding((*place, "image"), message, 'say format = "image", or leave the image options out'))
+    if its["image"] is None and its["format"] == "image":
+        hint = 'say for example image = { color = "rgb" }'
+        found.append(Finding((*place, "format"), "input.image is missing: how does a picture become the input?", hint))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """``[[output]]``: what becomes of one of the ONNX file's outputs.
+
+    Args:
+        name (string, required): The output's name in the ONNX file.
+        return ("argmax", optional): The module returns the index of this output's largest element; one output at most.
+        argument (string, optional): The argument that names the file which the whole tensor is written to. Without it
+            the tensor is not written.
+        format ("npy" | "raw", default "npy"): What that file is: NumPy's format, or the bare elements, little-endian.
+    """
+
+    name: str = field(metadata={"kind": Text()})
+    return_: str | None = field(default=None, metadata={"kind": Choice(("argmax",))})
+    argument: str | None = field(default=None, metadata={"kind": _ARGUMENT})
+    format: str = field(default="npy", metadata={"kind": Choice(("npy", "raw"))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compile:
+    """``[compile]``: where the module runs and how it is compiled.
+
+    Args:
+        platforms (array of strings, default ["teaclave"]): The platforms to build for: ``teaclave``, ``wasi``, ``web``.
+            The first is the one that ``<model>.wasm`` means.
+        opt_level (integer, default 3): How hard the compiler tries, from 0 to 3.
+        executor ("aot" | "graph", default "aot"): How the model is driven: one compiled entry function, or a graph in
+            JSON that the module interprets.
+    """
+
+    platforms: tuple[str, ...] = field(
+        default=("teaclave",), metadata={"kind": List(Choice(PLATFORM_NAMES), fewest=1, unique=True)}
+    )
+    opt_level: int = field(default=3, metadata={"kind": Integer(0, 3)})
+    executor: str = field(default="aot", metadata={"kind": Choice(("aot", "graph"))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test:
+    """``[[test]]``: one run of the module, and what must come of it.
+
+    Args:
+        name (string, optional): What the test is called in reports.
+        inputs (table of strings, required): For each input's argument the file to read, below the manifest's folder.
+        return (integer, optional): What the module must return.
+        outputs (table of strings, default {}): For each output's argument the file, below the manifest's folder, that
+            the tensor written must equal.
+    """
+
+    __test__ = False  # pytest takes classes of this name for its own
+
+    name: str | None = field(default=None, metadata={"kind": Text()})
+    inputs: dict[str, str] = field(metadata={"kind": Mapping(_ARGUMENT, _PATH)})
+    return_: int | None = field(default=None, metadata={"kind": _INT32})
+    outputs: dict[str, str] = field(default_factory=dict, metadata={"kind": Mapping(_ARGUMENT, _PATH)})
+
+
+def _complete_test(test: dict[str, Any], place: Place, found: list[Finding]) -> None:
+    if test["return_"] is None and test["outputs"] == {}:
+        found.append(Finding(place, "a test must say what comes of it", "add return = … or outputs = { … }"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A manifest that was read and found right.
+
+    Each part is plain data, so that a build step can depend on just the parts it reads:
+    ``json.dumps(dataclasses.asdict(manifest.compile), sort_keys=True)``.
+
+    Args:
+        schema_version (integer, required): The version of these keys: 1.
+        model (table, required): The ONNX file, and what the module made from it is called.
+        dimensions (table of integers, default {}): Sizes for the dimensions that the ONNX file leaves open by name.
+        inputs (array of tables, default []): How inputs are read.
+        outputs (array of tables, default []): What becomes of outputs.
+        compile (table, default {}): Where the module runs and how it is compiled.
+        tests (array of tables, default []): Runs of the module, and what must come of them.
+        path: The manifest's file, as it was given.
+        text: What was read from it.
+    """
+
+    schema_version: int = field(metadata={"kind": Integer(SCHEMA_VERSION, SCHEMA_VERSION)})
+    model: Model = field(metadata={"kind": Table(Model, _complete_model)})
+    dimensions: dict[str, int] = field(default_factory=dict, metadata={"kind": Mapping(Text(), Integer())})
+    inputs: tuple[Input, ...] = field(
+        default=(), metadata={"key": "input", "kind": List(Table(Input, _complete_input))}
+    )
+    outputs: tuple[Output, ...] = field(default=(), metadata={"key": "output", "kind": List(Table(Output))})
+    compile: Compile = field(default=Compile(), metadata={"kind": Table(Compile)})
+    tests: tuple[Test, ...] = field(default=(), metadata={"key": "test", "kind": List(Table(Test, _complete_test))})
+    path: Path
+    text: str = field(repr=False, compare=False)
+
+    def where(self, *place: str | int) -> str:
+        """Tell where a key stands, for problems that others find in what it says.
+
+        Args:
+            place: The keys and indices that lead to it, as in ``where("input", 0, "name")``.
+
+        Returns:
+            File and line, as in ``models/mnist/mnist.toml:12``; the nearest table's line if the key is not written.
+        """
+        return where(self.path, self.text, place)
+
+
+def load(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        path: Its file.
+
+    Raises:
+        BuildError: It cannot be read, is not TOML, or says something that a manifest cannot say. All problems that
+            were found, each with file and line.
+    """
+    text, table = parse(path)
+    found: list[Finding] = []
+    version = table.get("schema-version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        # What its other keys mean is not known here, so nothing can be said of them.
+        message = f"schema-version is newer than this program, which reads {SCHEMA_VERSION}"
+        raise failure(path, text, [Finding(("schema-version",), message, "use a newer onnx-wasm")])
+    values = Table(Manifest).values(table, (), found)
+    _check_together(values, found)
+    if found:
+        raise failure(path, text, found)
+    return Manifest(**values, path=path, text=text)
+
+
+def _check_together(manifest: dict[str, Any], found: list[Finding]) -> None:
+    """Check what concerns several tables: unique names and arguments, one return value, tests of what there is."""
+    inputs = _each("input", manifest["inputs"])
+    outputs = _each("output", manifest["outputs"])
+    _unique("name", inputs, found)
+    _unique("name", outputs, found)
+    _unique("argument", inputs | outputs, found)
+    returning = [at for at, its in outputs.items() if its.return_ is not None]
+    message = "output.return is given twice; a module returns one value"
+    found += [Finding((*at, "return"), message) for at in returning[1:]]
+    for at, test in _each("test", manifest["tests"]).items():
+        if manifest["inputs"]:  # without any [[input]], only the ONNX file knows the arguments
+            _known("input", test.inputs, (*at, "inputs"), manifest["inputs"], found)
+        _known("output", test.outputs, (*at, "outputs"), manifest["outputs"], found)
+        if manifest["outputs"] is not BAD and not returning and test.return_ not in (None, BAD) and test.return_ > 0:
+            message = "test.return is above 0, but no output is returned: the module returns 0, or an error below 0"
+            found.append(Finding((*at, "return"), message, 'say return = "argmax" in an [[output]]'))
+
+
+def _each(key: str, tables: Any) -> dict[Place, Any]:
+    """The tables of an array that were read, each with its place."""
+    return {} if tables is BAD else {(key, index): its for index, its in enumerate(tables) if its is not BAD}
+
+
+def _unique(key: str, tables: dict[Place, Any], found: list[Finding]) -> None:
+    seen = set()
+    for at, its in tables.items():
+        value = getattr(its, key)
+        if value in seen:
+            found.append(Finding((*at, key), f'{at[0]}.{key} "{value}" is taken', "give each one a name of its own"))
+        elif value not in (None, BAD):
+            seen.add(value)
+
+
+def _known(key: str, files: Any, place: Place, tables: Any, found: list[Finding]) -> None:
+    """Check that a test's files are for arguments that inputs or outputs have."""
+    if BAD in (files, tables) or BAD in tables or any(its.argument is BAD for its in tables):
+        return
+    arguments = {its.argument: its.name for its in tables if its.argument is not None}
+    names = {its.name: its.argument for its in tables}
+    for argument in files:
+        if argument in arguments:
+            continue
+        message = f'{label((*place, argument))}: no [[{key}]] has the argument "{argument}"'
+        if names.get(argument):
+            hint = f"the argument of {argument} is {names[argument]}"
+        elif argument in names:
+            hint = f"give the {key} of this name an argument"
+        else:
+            hint = did_you_mean(argument, arguments) or f'add argument = "{argument}" to the [[{key}]] it is meant for'
+        found.append(Finding((*place, argument), message, hint))
