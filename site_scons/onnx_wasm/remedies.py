@@ -1,0 +1,60 @@
+"""What brings a missing tool on this system: commands to copy, and the packages that sconsw installs itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+
+RUST_TARGET = "wasm32-unknown-unknown"
+
+CRATES = ("jpeg-decoder", "libm", "png", "serde_json")
+"""The crates that the wrapper names in its Cargo.toml."""
+
+APT_PACKAGES = {
+    "rustc": ("rustc", "libstd-rust-dev-wasm32"),
+    "cargo": ("cargo",),
+    "cc": ("gcc", "libc6-dev"),
+    "linker": ("lld",),
+    "archiver": ("llvm",),
+    "crates": tuple(f"librust-{name.replace('_', '-')}-dev" for name in CRATES),
+}
+"""What Debian and Ubuntu call the packages that bring each tool, in the version that goes with the release's rustc."""
+
+_CC_COMMANDS = {
+    "dnf": "sudo dnf install -y gcc",
+    "zypper": "sudo zypper install -y gcc",
+    "pacman": "sudo pacman -S --noconfirm gcc",
+    "apk": "sudo apk add gcc musl-dev",
+    "xcode-select": "xcode-select --install",
+}
+_RUSTUP_ADD = (f"rustup target add {RUST_TARGET}", "rustup component add llvm-tools")
+_RUSTUP_INSTALL = (
+    "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs"
+    f" | sh -s -- -y --profile minimal --target {RUST_TARGET} --component llvm-tools"
+)
+
+
+def apt_packages(tools: Iterable[str]) -> list[str]:
+    """The packages of Debian and Ubuntu that bring these tools of ``Toolchain``."""
+    return [package for tool in tools for package in APT_PACKAGES[tool]]
+
+
+def commands(tools: Iterable[str]) -> tuple[str, ...]:
+    """The commands, in order, that bring these tools of ``APT_PACKAGES`` on this system."""
+    wanted = list(tools)
+    if not wanted:
+        return ()
+    if shutil.which("apt-get"):
+        sudo = "" if os.geteuid() == 0 else "sudo "
+        install = f"{sudo}apt-get install -y --no-install-recommends {' '.join(apt_packages(wanted))}"
+        return (f"{sudo}apt-get update", install)
+    rust: tuple[str, ...] = ()
+    if wanted != ["cc"]:
+        rust = _RUSTUP_ADD if shutil.which("rustup") else (_RUSTUP_INSTALL,)
+    return (*rust, *([_cc_command()] if "cc" in wanted else []))
+
+
+def _cc_command() -> str:
+    known = (command for program, command in _CC_COMMANDS.items() if shutil.which(program))
+    return next(known, "# install a C compiler that answers to the name cc")
