@@ -1,0 +1,85 @@
+"""``python -m onnx_wasm``: what can be done with a finished module, from anywhere.
+
+A command imports what it needs when it runs, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from onnx_wasm.errors import BuildError, Problem
+
+_FAILED = 1
+_MISUSED = 2
+
+
+def main() -> int:
+    """Runs the command that the command line names.
+
+    Returns:
+        The exit status: 0, 1 if the module reported an error, 2 if it could not be asked to do the work.
+    """
+    parser = argparse.ArgumentParser(prog="python -m onnx_wasm", description="Works with finished modules.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(commands.add_parser("run", help="run a module on files", description=_run.__doc__))
+    arguments = parser.parse_args()
+    # A module runs outside of Python, where Python's own handler would wait for it to return.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        status: int = arguments.command(arguments)
+    except BuildError as error:
+        sys.stderr.write(f"{error}\n")
+        return _MISUSED
+    return status
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("module", metavar="MODULE", type=Path, help="the module, a .wasm file")
+    parser.add_argument(
+        "pairs", metavar="KEY=FILE", type=_pair, nargs="*", help="an argument of the module and the file for it"
+    )
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, help="how long the module may take (no limit)")
+    parser.set_defaults(command=_run)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, file = text.partition("=")
+    if not (key and separator and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=FILE")
+    return key, file
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Runs a module in its platform's stand-in on files and prints what it returns."""
+    from onnx_wasm.hosts.teaclave import TeaclaveHost
+
+    where = str(arguments.module)
+    files = dict(arguments.pairs)
+    if len(files) < len(arguments.pairs):
+        twice = sorted(key for key in files if [pair[0] for pair in arguments.pairs].count(key) > 1)
+        raise BuildError(Problem(where, f"{', '.join(twice)} is given twice"))
+    result = TeaclaveHost.load(arguments.module).run(files, timeout=arguments.timeout)
+    if result.value is None:
+        sys.stderr.write(f"{where}: {result.trap}\n")
+        return _FAILED
+    sys.stdout.write(f"{result.value}\n")
+    if result.value >= 0:
+        return 0
+    if result.file_errors:
+        raise BuildError(result.file_errors)
+    sys.stderr.write(f"{where}: {_meaning(result.value)}\n")
+    return _FAILED
+
+
+def _meaning(code: int) -> str:
+    from onnx_wasm.status import statuses
+
+    status = statuses().get(code)
+    return f"returned {code}, which says nothing of ours" if status is None else f"{status.text} ({status.name})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
