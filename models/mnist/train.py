@@ -144,7 +144,7 @@ def main() -> int:
     unfinished = output.with_name(output.name + ".partial")
     unfinished.write_bytes(content)
     unfinished.replace(output)
-    sys.stdout.write(f"{output}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}\n")
+    sys.stdout.write(f"{output.name}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}\n")
     return 0
 
 
