@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterable
 
 RUST_TARGET = "wasm32-unknown-unknown"
@@ -12,6 +13,7 @@ CRATES = ("jpeg-decoder", "libm", "png", "serde_json")
 """The crates that the wrapper names in its Cargo.toml."""
 
 APT_PACKAGES = {
+    "venv": (f"python3.{sys.version_info.minor}-venv",),
     "rustc": ("rustc", "libstd-rust-dev-wasm32"),
     "cargo": ("cargo",),
     "cc": ("gcc", "libc6-dev"),
@@ -49,10 +51,14 @@ def commands(tools: Iterable[str]) -> tuple[str, ...]:
         sudo = "" if os.geteuid() == 0 else "sudo "
         install = f"{sudo}apt-get install -y --no-install-recommends {' '.join(apt_packages(wanted))}"
         return (f"{sudo}apt-get update", install)
-    rust: tuple[str, ...] = ()
-    if wanted != ["cc"]:
-        rust = _RUSTUP_ADD if shutil.which("rustup") else (_RUSTUP_INSTALL,)
-    return (*rust, *([_cc_command()] if "cc" in wanted else []))
+    elsewhere: list[str] = []
+    if "venv" in wanted:
+        elsewhere.append(f"# install the modules venv and ensurepip of {sys.executable}")
+    if "cc" in wanted:
+        elsewhere.append(_cc_command())
+    if set(wanted) - {"venv", "cc"}:
+        elsewhere += _RUSTUP_ADD if shutil.which("rustup") else (_RUSTUP_INSTALL,)
+    return tuple(elsewhere)
 
 
 def _cc_command() -> str:

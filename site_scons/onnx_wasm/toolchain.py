@@ -117,8 +117,7 @@ class Survey:
     def problems(self) -> tuple[Problem, ...]:
         """Everything that is missing, each with what brings it on this system."""
         return tuple(
-            Problem(f"toolchain: {name}", missing.reason, _hint(name, missing))
-            for name, missing in self.missing.items()
+            Problem(f"toolchain: {name}", missing.reason, hint(name, missing)) for name, missing in self.missing.items()
         )
 
 
@@ -172,7 +171,8 @@ def survey(
     )
 
 
-def _hint(name: str, missing: Missing) -> str:
+def hint(name: str, missing: Missing) -> str:
+    """What brings a missing tool on this system."""
     if missing.variable:
         return f"correct {missing.variable}, or unset it to have the tool searched for"
     if name in PACKAGES:
@@ -279,7 +279,7 @@ class _Search:
         folder = Path(named or _DEBIAN_CRATES)
         fingerprint = self.memory.recall("crates", folder, _crates_fingerprint) if folder.is_dir() else ""
         if fingerprint:
-            return Tool("crates", folder, fingerprint.rpartition(" ")[0], fingerprint)
+            return Tool("crates", folder, "packaged", fingerprint)
         return (
             Missing(f"{variable} names {named}, which lacks a crate of {', '.join(CRATES)}", variable)
             if named
