@@ -1,0 +1,122 @@
+//! One call of a model, from its arguments to its result.
+
+use std::ffi::CStr;
+use std::slice;
+
+use crate::descriptor::{Descriptor, Format, Tensor};
+use crate::files::{write_file, Files, Source};
+use crate::memory::{Area, Areas};
+use crate::npy;
+use crate::status::Status;
+
+/// A compiled model.
+pub trait Model {
+    /// Its descriptor; more bytes may follow.
+    fn descriptor(&self) -> &[u8];
+
+    /// Its weights, aligned to 64 bytes, as many as the descriptor says.
+    fn params(&self) -> *const u8;
+
+    /// Computes the outputs from the inputs.
+    fn run(&self, descriptor: &Descriptor, areas: &Areas) -> Result<(), Status>;
+}
+
+/// A key and the name of a file.
+pub type Argument<'a> = (&'a CStr, &'a CStr);
+
+/// Reads the inputs from the files that the arguments name, runs the model and writes the outputs that arguments name.
+///
+/// Returns the index of the largest element of the output that the descriptor chooses, the first of equals, NaN never; or 0
+/// if it chooses none.
+pub fn call(model: &impl Model, files: &impl Files, arguments: &[Argument]) -> Result<i32, Status> {
+    let descriptor = Descriptor::parse(model.descriptor())?;
+    check(&descriptor, arguments)?;
+    let inputs = Area::zeroed(descriptor.inputs_size)?;
+    for tensor in &descriptor.inputs {
+        let name = file_of(arguments, tensor).ok_or(Status::MissingArgument)?;
+        // SAFETY: the descriptor's tensors lie within their area, and nobody else refers to it.
+        let bytes = unsafe { slice::from_raw_parts_mut(inputs.start().add(tensor.offset), tensor.size) };
+        read(files, name, tensor, descriptor.max_pixels, bytes)?;
+    }
+    let areas = Areas {
+        inputs,
+        outputs: Area::zeroed(descriptor.outputs_size)?,
+        workspace: Area::scratch(descriptor.workspace_size)?,
+        params: model.params(),
+        params_size: descriptor.params_size,
+    };
+    model.run(&descriptor, &areas)?;
+    for tensor in &descriptor.outputs {
+        if let Some(name) = file_of(arguments, tensor) {
+            write(files, name, tensor, bytes_of(&areas.outputs, tensor))?;
+        }
+    }
+    match descriptor.argmax.and_then(|index| descriptor.outputs.get(index)) {
+        Some(tensor) => argmax(tensor, bytes_of(&areas.outputs, tensor)),
+        None => Ok(0),
+    }
+}
+
+/// Every argument is the model's and is given once.
+fn check(descriptor: &Descriptor, arguments: &[Argument]) -> Result<(), Status> {
+    for (index, (key, _)) in arguments.iter().enumerate() {
+        let mut tensors = descriptor.inputs.iter().chain(&descriptor.outputs);
+        if key.to_bytes().is_empty() || !tensors.any(|tensor| tensor.argument == key.to_bytes()) {
+            return Err(Status::UnknownArgument);
+        }
+        if arguments.iter().take(index).any(|(earlier, _)| earlier == key) {
+            return Err(Status::RepeatedArgument);
+        }
+    }
+    Ok(())
+}
+
+fn file_of<'a>(arguments: &[Argument<'a>], tensor: &Tensor) -> Option<&'a CStr> {
+    arguments.iter().find(|(key, _)| key.to_bytes() == tensor.argument).map(|&(_, file)| file)
+}
+
+fn bytes_of<'a>(area: &'a Area, tensor: &Tensor) -> &'a [u8] {
+    // SAFETY: the descriptor's tensors lie within their area, which was cleared and is not written any more.
+    unsafe { slice::from_raw_parts(area.start().add(tensor.offset), tensor.size) }
+}
+
+fn read<F: Files>(files: &F, name: &CStr, tensor: &Tensor, max_pixels: usize, bytes: &mut [u8]) -> Result<(), Status> {
+    let mut source = Source::open(files, name)?;
+    match &tensor.format {
+        #[cfg(feature = "image")]
+        Format::Image(image) => {
+            return crate::image::read(&mut source, image, tensor.dtype, max_pixels, bytes);
+        }
+        #[cfg(not(feature = "image"))]
+        Format::Image(_) => return Err(Status::BrokenDescriptor),
+        Format::Npy => npy::check_header(&mut source, tensor)?,
+        Format::Raw => {}
+    }
+    let _ = max_pixels; // is about images only
+    source.read_exact(bytes)?;
+    if source.peek()?.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::InputTooLong)
+    }
+}
+
+fn write<F: Files>(files: &F, name: &CStr, tensor: &Tensor, bytes: &[u8]) -> Result<(), Status> {
+    match tensor.format {
+        Format::Npy => write_file(files, name, &[&npy::header(tensor)?, bytes]),
+        _ => write_file(files, name, &[bytes]),
+    }
+}
+
+fn argmax(tensor: &Tensor, bytes: &[u8]) -> Result<i32, Status> {
+    let mut largest: Option<(usize, i64)> = None;
+    for (index, element) in bytes.chunks_exact(tensor.dtype.size()).enumerate() {
+        if let Some(key) = tensor.dtype.order(element) {
+            if largest.map_or(true, |(_, most)| key > most) {
+                largest = Some((index, key));
+            }
+        }
+    }
+    let (index, _) = largest.ok_or(Status::NoLargest)?;
+    i32::try_from(index).map_err(|_| Status::NoLargest)
+}

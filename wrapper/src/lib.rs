@@ -1,0 +1,21 @@
+//! What stands around a compiled model in a WebAssembly module: it reads the inputs from the files that the arguments name,
+//! runs the model, and gives the outputs. Compiled once per platform and set of features; the linker joins it with a model's
+//! library afterwards.
+
+pub mod call;
+pub mod descriptor;
+pub mod dtype;
+pub mod files;
+#[cfg(feature = "graph")]
+pub mod graph;
+#[cfg(feature = "image")]
+pub mod image;
+#[cfg(target_arch = "wasm32")]
+mod math;
+pub mod memory;
+pub mod npy;
+#[cfg(target_arch = "wasm32")]
+mod platform;
+pub mod status;
+#[cfg(target_arch = "wasm32")]
+mod tvm;

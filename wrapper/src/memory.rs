@@ -1,0 +1,72 @@
+//! The memory that a model runs in: a few areas, allocated once per call.
+
+use std::alloc::{alloc, alloc_zeroed, dealloc, Layout};
+use std::ptr::NonNull;
+
+use crate::status::Status;
+
+/// The model's kernels rely on it.
+const ALIGNMENT: usize = 64;
+
+/// Memory of a fixed size, aligned to 64 bytes.
+pub struct Area {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Area {
+    /// An area of zeros.
+    pub fn zeroed(size: usize) -> Result<Area, Status> {
+        // SAFETY: the layout's size is not zero.
+        Area::new(size, |layout| unsafe { alloc_zeroed(layout) })
+    }
+
+    /// An area for the model alone: its bytes must be written before they are read, and clearing it would take time.
+    pub fn scratch(size: usize) -> Result<Area, Status> {
+        // SAFETY: the layout's size is not zero.
+        Area::new(size, |layout| unsafe { alloc(layout) })
+    }
+
+    fn new(size: usize, allocate: impl Fn(Layout) -> *mut u8) -> Result<Area, Status> {
+        let layout = Layout::from_size_align(size.max(ALIGNMENT), ALIGNMENT).map_err(|_| Status::OutOfMemory)?;
+        let start = NonNull::new(allocate(layout)).ok_or(Status::OutOfMemory)?;
+        Ok(Area { start, layout })
+    }
+
+    /// Where it starts.
+    pub fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Bytes in it.
+    pub fn size(&self) -> usize {
+        self.layout.size()
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+/// The four areas of a model; the weights are part of the module.
+pub struct Areas {
+    pub inputs: Area,
+    pub outputs: Area,
+    pub workspace: Area,
+    pub params: *const u8,
+    pub params_size: usize,
+}
+
+/// Fails if `size` bytes are not to be had, for code that would end the process when they are not.
+pub fn ensure_available(size: usize) -> Result<(), Status> {
+    Vec::<u8>::new().try_reserve_exact(size).map_err(|_| Status::OutOfMemory)
+}
+
+/// A vector of zeros.
+pub fn zeros(size: usize) -> Result<Vec<u8>, Status> {
+    ensure_available(size)?;
+    Ok(vec![0; size])
+}

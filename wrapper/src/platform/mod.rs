@@ -1,0 +1,6 @@
+//! The places a module runs: one file each, chosen by the feature of its name.
+
+#[cfg(feature = "teaclave")]
+mod teaclave;
+
+mod linked;
