@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from onnx_wasm import status
+from onnx_wasm import manifest, status
 from onnx_wasm.errors import BuildError
 from onnx_wasm.hosts import checks, teaclave
 from onnx_wasm.hosts.teaclave import TeaclaveHost
@@ -453,44 +453,76 @@ def test_misuse_exits_2(words: list[str], message: str, folder: Path) -> None:
 # --- a manifest's tests
 
 
-def run_tests(folder: Path, tests: list[dict[str, object]]) -> subprocess.CompletedProcess[str]:
+MODEL = 'schema-version = 1\n[model]\nname = "m"\npath = "m.onnx"\n'
+
+
+def run_tests(folder: Path, tests: str) -> subprocess.CompletedProcess[str]:
+    """Runs the tests of a manifest whose fifth line is the first one given here."""
+    (folder / "m.toml").write_text(MODEL + tests)
+    entries = [dataclasses.asdict(test) for test in manifest.load(folder / "m.toml").tests]
     arguments = [sys.executable, "-m", "onnx_wasm.actions.run_tests", "--module", "m.wasm", "--directory", str(folder)]
-    arguments += ["--manifest-label", "m.toml", "--stamp", "build/m.test", "--tests", json.dumps(tests)]
+    arguments += ["--manifest", "m.toml", "--stamp", "build/m.test", "--tests", json.dumps(entries)]
     environment = {"PYTHONPATH": str(SITE), "PATH": "/usr/bin:/bin"}
     return subprocess.run(arguments, check=False, capture_output=True, text=True, cwd=folder, env=environment)
 
 
 def test_tests_that_pass_leave_a_report(folder: Path) -> None:
     (folder / "sum.wasm").rename(folder / "m.wasm")
-    good = {"name": "two", "where": "m.toml:9", "inputs": {"file": "two"}, "return": 1002, "outputs": {}}
-    unnamed = {"name": None, "where": "m.toml:12", "inputs": {"file": "two"}, "return": None, "outputs": {}}
-    ended = run_tests(folder, [good, unnamed])
+    tests = """
+[[output]]
+name = "z"
+return = "argmax"
+[[test]]
+name = "two"
+inputs = { file = "two" }
+return = 1002
+[[test]]
+inputs = { file = "two" }
+return = 1002
+"""
+    ended = run_tests(folder, tests)
     assert (ended.returncode, ended.stderr) == (0, "")
     first, second = ended.stdout.splitlines()
     assert first.startswith("m.toml: two: 1002  ok (")
     assert second.startswith("m.toml: file=two: 1002  ok (")
     report = (folder / "build" / "m.test").read_bytes()
     assert json.loads(report) == {"tests": [{"name": "two", "result": "1002"}, {"name": "file=two", "result": "1002"}]}
-    assert run_tests(folder, [good, unnamed]).returncode == 0
+    assert run_tests(folder, tests).returncode == 0
     assert (folder / "build" / "m.test").read_bytes() == report
 
 
 def test_every_test_that_fails_is_named_and_leaves_no_report(folder: Path) -> None:
     (folder / "sum.wasm").rename(folder / "m.wasm")
-    tests: list[dict[str, object]] = [
-        {"name": "a", "where": "m.toml:9", "inputs": {"file": "two"}, "return": 7, "outputs": {}},
-        {"name": "b", "where": "m.toml:12", "inputs": {"file": "two"}, "return": 1002, "outputs": {}},
-        {"name": "c", "where": "m.toml:15", "inputs": {"file": "absent"}, "return": 7, "outputs": {}},
-        {"name": "d", "where": "m.toml:18", "inputs": {"file": "two"}, "return": 1002, "outputs": {"z": "two"}},
-    ]
+    tests = """[[test]]
+name = "a"
+inputs = { file = "two" }
+return = 7
+[[test]]
+name = "b"
+inputs = { file = "two" }
+return = 1002
+[[test]]
+name = "c"
+inputs = { file = "absent" }
+return = 7
+[[output]]
+name = "z"
+argument = "z"
+return = "argmax"
+[[test]]
+name = "d"
+inputs = { file = "two" }
+return = 1002
+outputs = { z = "two" }
+"""
     ended = run_tests(folder, tests)
     assert ended.returncode == 2
-    problems = ended.stderr.splitlines()
-    assert problems[0] == "m.toml:9: test a: returned 1002, not 7"
-    assert problems[1] == f"m.toml:15: test c: {folder / 'absent'} cannot be read: No such file or directory"
-    assert problems[2].startswith("m.toml:15: test c: returned -1")
-    assert problems[2].endswith(", not 7")
-    assert problems[3:] == ["m.toml:18: test d: z was not written"]
+    assert ended.stderr.splitlines() == [
+        "m.toml:5: test a: returned 1002, not 7",
+        f"m.toml:13: test c: {folder / 'absent'} cannot be read: No such file or directory",
+        "m.toml:13: test c: returned -1 (OddArguments: the arguments are not pairs of a key and a value), not 7",
+        "m.toml:21: test d: z was not written",
+    ]
     assert not (folder / "build" / "m.test").exists()
 
 
@@ -508,8 +540,8 @@ def test_written_tensors_are_compared_within_the_tolerance(folder: Path) -> None
 
     def failure(expected: np.ndarray) -> str:
         np.save(folder / "expected.npy", expected)
-        test: dict[str, object] = {"name": "t", "where": "m.toml:9", "inputs": {}, "return": None}
-        ended = run_tests(folder, [test | {"outputs": {"out": "expected.npy"}}])
+        tests = '[[output]]\nname = "out"\nargument = "out"\n[[test]]\ninputs = {}\noutputs = { out = "expected.npy" }'
+        ended = run_tests(folder, tests)
         assert ended.returncode == (2 if ended.stderr else 0)
         return ended.stderr
 
