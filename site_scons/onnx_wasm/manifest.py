@@ -150,7 +150,8 @@ class Input:
 
     Args:
         name (string, required): The input's name in the ONNX file.
-        argument (string, default the name): The argument that names the file to read. Letters, digits and ``_``.
+        argument (string, default the name): The argument that names the file to read. Letters, digits and ``_``; other
+            characters of the name become ``_``.
         shape (array of integers, optional): The input's shape, where the ONNX file leaves a dimension open.
         format ("image" | "npy" | "raw", default "npy"): What the file is: a JPEG or PNG, NumPy's format, or the bare
             elements, little-endian.
@@ -164,15 +165,15 @@ class Input:
     image: Image | None = field(default=None, metadata={"kind": Table(Image, _complete_image)})
 
 
+def as_argument(name: str) -> str:
+    """The argument of an input or output whose manifest names none: its name, with ``_`` for what cannot be in one."""
+    return re.sub(r"[^A-Za-z0-9_]|^(?=[0-9])", "_", name)
+
+
 def _complete_input(its: dict[str, Any], place: Place, found: list[Finding]) -> None:
-    """Default the argument to the name, and hold the format and the image options together."""
-    name = its["name"]
+    """Default the argument, and hold the format and the image options together."""
     if its["argument"] == "":
-        its["argument"] = name
-        if name is not BAD and not _ARGUMENT.fits(name):
-            its["argument"] = BAD
-            hint = f'say argument = "{re.sub(r"[^A-Za-z0-9_]|^(?=[0-9])", "_", name)[: _ARGUMENT.longest]}"'
-            found.append(Finding(place, "input.argument is missing, and input.name cannot serve as one", hint))
+        its["argument"] = BAD if its["name"] is BAD else as_argument(its["name"])
     if its["image"] is not None and its["format"] in ("npy", "raw"):
         message = f'input.image is for format = "image"; the format here is "{its["format"]}"'
         found.append(Finding((*place, "image"), message, 'say format = "image", or leave the image options out'))
@@ -184,6 +185,8 @@ def _complete_input(its: dict[str, Any], place: Place, found: list[Finding]) -> 
 @dataclass(frozen=True, kw_only=True)
 class Output:
     """``[[output]]``: what becomes of one of the ONNX file's outputs.
+
+    An output that the manifest does not mention is written in NumPy's format, if the argument of its name names a file.
 
     Args:
         name (string, required): The output's name in the ONNX file.
@@ -278,11 +281,16 @@ class Manifest:
         """Tell where a key stands, for problems that others find in what it says.
 
         Args:
-            place: The keys and indices that lead to it, as in ``where("input", 0, "name")``.
+            place: The keys and indices that lead to it, as in ``where("input", 0, "name")``. In place of its index an
+                input or output may be given by its name.
 
         Returns:
             File and line, as in ``models/mnist/mnist.toml:12``; the nearest table's line if the key is not written.
         """
+        tables = {"input": self.inputs, "output": self.outputs}.get(str(place[0])) if len(place) > 1 else None
+        if tables and isinstance(place[1], str):
+            names = [table.name for table in tables]
+            place = (place[0], names.index(place[1]), *place[2:]) if place[1] in names else (place[0],)
         return where(self.path, self.text, place)
 
 
@@ -321,8 +329,7 @@ def _check_together(manifest: dict[str, Any], found: list[Finding]) -> None:
     message = "output.return is given twice; a module returns one value"
     found += [Finding((*at, "return"), message) for at in returning[1:]]
     for at, test in _each("test", manifest["tests"]).items():
-        if manifest["inputs"]:  # without any [[input]], only the ONNX file knows the arguments
-            _known("input", test.inputs, (*at, "inputs"), manifest["inputs"], found)
+        _known("input", test.inputs, (*at, "inputs"), manifest["inputs"], found)
         _known("output", test.outputs, (*at, "outputs"), manifest["outputs"], found)
         if manifest["outputs"] is not BAD and not returning and test.return_ not in (None, BAD) and test.return_ > 0:
             message = "test.return is above 0, but no output is returned: the module returns 0, or an error below 0"
@@ -345,8 +352,11 @@ def _unique(key: str, tables: dict[Place, Any], found: list[Finding]) -> None:
 
 
 def _known(key: str, files: Any, place: Place, tables: Any, found: list[Finding]) -> None:
-    """Check that a test's files are for arguments that inputs or outputs have."""
-    if BAD in (files, tables) or BAD in tables or any(its.argument is BAD for its in tables):
+    """Check that a test's files are for arguments that inputs or outputs have.
+
+    If the manifest mentions none of these, only the ONNX file knows the arguments.
+    """
+    if not tables or BAD in (files, tables) or BAD in tables or any(its.argument is BAD for its in tables):
         return
     arguments = {its.argument: its.name for its in tables if its.argument is not None}
     names = {its.name: its.argument for its in tables}
@@ -359,5 +369,5 @@ def _known(key: str, files: Any, place: Place, tables: Any, found: list[Finding]
         elif argument in names:
             hint = f"give the {key} of this name an argument"
         else:
-            hint = did_you_mean(argument, arguments) or f'add argument = "{argument}" to the [[{key}]] it is meant for'
+            hint = did_you_mean(argument, arguments) or f'say in an [[{key}]]: argument = "{argument}"'
         found.append(Finding((*place, argument), message, hint))

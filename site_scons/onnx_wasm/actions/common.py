@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import dataclasses
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from onnx_wasm.errors import BuildError
+from onnx_wasm.errors import BuildError, Problem
 
 FAILED = 2
 _PR_SET_PDEATHSIG = 1
@@ -21,15 +22,16 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], No
     """Runs an action on the command line's arguments and ends the process: 0, or 2 with every problem on stderr.
 
     Args:
-        parser: The action's arguments. ``--label`` is added: the manifest or file that messages name.
+        parser: The action's arguments. ``--manifest`` is added: the manifest that messages name.
         run: The action itself; raises BuildError for what the user can mend.
     """
-    parser.add_argument("--label", default=parser.prog, help="what messages call this step")
+    parser.add_argument("--manifest", type=Path, default=Path(parser.prog), help="the manifest that messages name")
     _die_with_parent()
+    arguments = parser.parse_args()
     try:
-        run(parser.parse_args())
+        run(arguments)
     except BuildError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{BuildError(_placed(it, arguments.manifest) for it in error.problems)}\n")
         sys.exit(FAILED)
     except OSError as error:
         sys.stderr.write(f"{error.filename or parser.prog}: {error.strerror or error}\n")
@@ -56,6 +58,18 @@ def written_whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
     finally:
         for temporary in partial:
             temporary.unlink(missing_ok=True)
+
+
+def _placed(problem: Problem, path: Path) -> Problem:
+    """Turns the key of a manifest that is to blame into its file and line, if the manifest can be read from here."""
+    if not problem.key:
+        return problem
+    from onnx_wasm import manifest  # noqa: PLC0415 - only after a failure
+
+    try:
+        return dataclasses.replace(problem, where=manifest.load(path).where(*problem.key))
+    except BuildError:
+        return problem
 
 
 def _die_with_parent() -> None:

@@ -28,7 +28,7 @@ class Test:
 
     Args:
         name: What it is called in reports.
-        where: Its place in the manifest.
+        key: Its place in the manifest.
         inputs: For each input's argument the file to read.
         value: What the module must return; None if anything but an error will do.
         outputs: For each output's argument the file that what is written must equal.
@@ -37,7 +37,7 @@ class Test:
     __test__ = False  # pytest takes classes of this name for its own
 
     name: str
-    where: str
+    key: tuple[str | int, ...]
     inputs: dict[str, Path]
     value: int | None
     outputs: dict[str, Path]
@@ -49,15 +49,16 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         BuildError: The module cannot be loaded, or tests failed: all of them, each at its place in the manifest.
     """
-    tests = [_test(entry, arguments.directory) for entry in json.loads(arguments.tests)]
+    manifest = str(arguments.manifest)
+    tests = [_test(entry, index, arguments.directory) for index, entry in enumerate(json.loads(arguments.tests))]
     host = TeaclaveHost.load(arguments.module)
     report, problems = [], []
     for test in tests:
         start = time.perf_counter()
-        result, found = _run(host, test)
+        result, found = _run(host, test, manifest)
         milliseconds = (time.perf_counter() - start) * 1000
         verdict = "FAILED" if found else "ok"
-        sys.stdout.write(f"{arguments.manifest_label}: {test.name}: {result}  {verdict} ({milliseconds:.0f} ms)\n")
+        sys.stdout.write(f"{manifest}: {test.name}: {result}  {verdict} ({milliseconds:.0f} ms)\n")
         report.append({"name": test.name, "result": str(result)})
         problems += found
     if problems:
@@ -66,21 +67,21 @@ def run(arguments: argparse.Namespace) -> None:
         stamp.write_text(json.dumps({"tests": report}, indent=1) + "\n", encoding="utf-8")
 
 
-def _test(entry: dict[str, object], directory: Path) -> Test:
-    inputs, outputs, value = entry["inputs"], entry.get("outputs") or {}, entry.get("return")
+def _test(entry: dict[str, object], index: int, directory: Path) -> Test:
+    inputs, outputs, value = entry["inputs"], entry["outputs"], entry["return_"]
     assert isinstance(inputs, dict)
     assert isinstance(outputs, dict)
     assert value is None or isinstance(value, int)
     return Test(
         name=str(entry.get("name") or " ".join(f"{key}={file}" for key, file in sorted(inputs.items()))),
-        where=str(entry["where"]),
+        key=("test", index),
         inputs={key: directory / file for key, file in inputs.items()},
         value=value,
         outputs={key: directory / file for key, file in outputs.items()},
     )
 
 
-def _run(host: TeaclaveHost, test: Test) -> tuple[Result, list[Problem]]:
+def _run(host: TeaclaveHost, test: Test, manifest: str) -> tuple[Result, list[Problem]]:
     """Runs one test and gives what came of it and what is wrong with that."""
     with tempfile.TemporaryDirectory(prefix="onnx-wasm-test-") as folder:
         written = {key: Path(folder, key) for key in test.outputs}
@@ -94,7 +95,9 @@ def _run(host: TeaclaveHost, test: Test) -> tuple[Result, list[Problem]]:
             messages.append(f"returned {_described(result.value)}{wanted}")
         elif result.value >= 0:
             messages += filter(None, (_difference(written[key], path, key) for key, path in test.outputs.items()))
-    return result, [Problem(test.where, f"test {test.name}: {message}") for message in messages]
+    return result, [
+        Problem(manifest, f"test {test.name}: {message}", key=test.key) for message in messages
+    ]
 
 
 def _described(value: int) -> str:
@@ -144,8 +147,7 @@ def _tensor_difference(written: Path, expected: Path, key: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run_tests", description=__doc__)
     parser.add_argument("--module", type=Path, required=True, help="the module to test")
-    parser.add_argument("--manifest-label", required=True, help="what a line of the report calls the manifest")
-    parser.add_argument("--tests", required=True, help="JSON: a list of {name, where, inputs, return, outputs}")
+    parser.add_argument("--tests", required=True, help="JSON: the manifest's tests")
     parser.add_argument("--directory", type=Path, required=True, help="the folder that the tests' paths start from")
     parser.add_argument("--stamp", type=Path, required=True, help="the report, written when every test passed")
     return parser

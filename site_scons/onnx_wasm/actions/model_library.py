@@ -1,0 +1,87 @@
+"""The action of the rule ModelLibrary: object, graph and parameters to one static library, and the interface."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import mmap
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from onnx_wasm import interface, wasm
+from onnx_wasm.actions.common import main, written_whole
+from onnx_wasm.errors import BuildError, Problem
+from onnx_wasm.manifest import Image, Input, Output
+
+_ALIGNMENT = 64
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Describes the model, puts its data beside its code and archives both."""
+    graph = arguments.graph.read_bytes()
+    inputs, outputs = _declared(arguments.declared)
+    described = interface.combine(json.loads(graph), inputs, outputs, str(arguments.manifest))
+    graph_data = graph if arguments.executor == "graph" else b""
+    descriptor = interface.to_descriptor(described, len(graph_data))
+    with (
+        written_whole(arguments.library, arguments.interface) as (library, interface_file),
+        _mapped(arguments.params) as params,
+        tempfile.TemporaryDirectory(dir=arguments.library.parent) as scratch,
+    ):
+        symbols = [
+            wasm.DataSymbol("onnx_wasm_descriptor", descriptor, 4),
+            wasm.DataSymbol("onnx_wasm_params", params, _ALIGNMENT),
+            *([wasm.DataSymbol("onnx_wasm_graph", graph_data)] if graph_data else []),
+        ]
+        data = Path(scratch, "data.o")
+        with data.open("wb") as file:
+            wasm.write_data_object(symbols, file)
+        _archive(arguments.archiver, library, [arguments.object, data], str(arguments.manifest))
+        interface_file.write_text(interface.to_json(described), encoding="utf-8")
+
+
+def _declared(slice_: dict[str, list[dict[str, object]]]) -> tuple[list[Input], list[Output]]:
+    inputs = []
+    for entry in slice_["inputs"]:
+        picture = entry.pop("image")
+        inputs.append(Input(**entry, image=Image(**picture) if picture else None))  # type: ignore[arg-type]
+    return inputs, [Output(**entry) for entry in slice_["outputs"]]  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[memoryview]:
+    """The bytes of a file that may be large, without reading it."""
+    if path.stat().st_size == 0:
+        yield memoryview(b"")
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with memoryview(mapped) as view:
+            yield view
+
+
+def _archive(archiver: list[str], library: Path, members: list[Path], label: str) -> None:
+    """Writes a deterministic archive: D leaves out times, owners and modes."""
+    command = [*archiver, "rcsD", str(library), *map(str, members)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BuildError(Problem(label, f"{archiver[0]} failed: {result.stderr.strip()}"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("onnx_wasm.actions.model_library", description=__doc__)
+    parser.add_argument("--object", type=Path, required=True)
+    parser.add_argument("--graph", type=Path, required=True)
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--executor", choices=("aot", "graph"), required=True)
+    parser.add_argument("--declared", type=json.loads, required=True, help="the manifest's inputs and outputs")
+    parser.add_argument("--archiver", type=json.loads, required=True, help="the words that start llvm-ar")
+    parser.add_argument("--library", type=Path, required=True, help="the archive to write")
+    parser.add_argument("--interface", type=Path, required=True, help="the interface to write, as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    main(_parser(), run)

@@ -1,0 +1,56 @@
+"""The action of the rule WasmModule: the model's library and the wrapper, linked and checked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+
+from onnx_wasm import wasm
+from onnx_wasm.actions.common import main, written_whole
+from onnx_wasm.errors import BuildError, Problem
+from onnx_wasm.hosts.checks import check
+from onnx_wasm.platforms import PLATFORMS, Platform
+
+_STACK_BYTES = 256 * 1024
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Links the module and lets it out only if its platform could load it."""
+    platform = PLATFORMS[arguments.platform]
+    with written_whole(arguments.module) as (module,):
+        _link(arguments.linker, platform, arguments.library, module, str(arguments.manifest))
+        check(module.read_bytes(), platform, str(arguments.manifest))
+
+
+def _link(linker: list[str], platform: Platform, libraries: list[Path], module: Path, label: str) -> None:
+    functions = [name for name, kind in platform.exports.items() if kind != "memory"]
+    command = [
+        *linker,
+        "--no-entry",
+        "--gc-sections",
+        "--strip-all",
+        "--stack-first",
+        "--allow-undefined",  # the platform's imports; whatever else is undefined does not pass the check
+        *("-z", f"stack-size={_STACK_BYTES}"),
+        *(f"--export={name}" for name in functions),
+        *map(str, libraries),
+        *("-o", str(module)),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BuildError(Problem(label, f"{linker[0]} failed: {result.stderr.strip()}"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("onnx_wasm.actions.wasm_module", description=__doc__)
+    parser.add_argument("--library", type=Path, action="append", required=True, help="the model's and the wrapper's")
+    parser.add_argument("--platform", choices=PLATFORMS, required=True)
+    parser.add_argument("--linker", type=json.loads, required=True, help="the words that start wasm-ld")
+    parser.add_argument("--module", type=Path, required=True, help="the module to write")
+    return parser
+
+
+if __name__ == "__main__":
+    main(_parser(), run)

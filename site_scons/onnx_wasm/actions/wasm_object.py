@@ -1,0 +1,42 @@
+"""The action of the rule WasmObject: TVM IR to one wasm32 object, its graph and its parameters."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from onnx_wasm.actions.common import main, written_whole
+from onnx_wasm.platforms import PLATFORMS
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compiles the model and writes the three files."""
+    from onnx_wasm.compiler import pipeline  # noqa: PLC0415 - after the arguments are known to be right
+
+    with written_whole(arguments.object, arguments.graph, arguments.params) as outputs:
+        pipeline.to_object(
+            arguments.ir,
+            arguments.weights,
+            PLATFORMS[arguments.platform],
+            arguments.opt_level,
+            arguments.executor,
+            str(arguments.manifest),
+            pipeline.ObjectFiles(*outputs),
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("onnx_wasm.actions.wasm_object", description=__doc__)
+    parser.add_argument("--ir", type=Path, required=True, help="the Relax module that tvm_ir wrote")
+    parser.add_argument("--weights", type=Path, required=True, help="the weights beside it")
+    parser.add_argument("--platform", choices=PLATFORMS, required=True)
+    parser.add_argument("--opt-level", type=int, choices=range(4), required=True)
+    parser.add_argument("--executor", choices=("aot", "graph"), required=True)
+    parser.add_argument("--object", type=Path, required=True, help="the object to write")
+    parser.add_argument("--graph", type=Path, required=True, help="the graph JSON to write")
+    parser.add_argument("--params", type=Path, required=True, help="the parameters to write")
+    return parser
+
+
+if __name__ == "__main__":
+    main(_parser(), run)

@@ -1,0 +1,52 @@
+"""The rule ModelLibrary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from SCons.Builder import Builder
+from SCons.Environment import Base as Environment
+from SCons.Node import Node
+from SCons.Node.FS import File
+
+from onnx_wasm.rules import step, workspace
+
+_STEP = step.Step(
+    "ModelLibrary",
+    "model_library",
+    (
+        *("errors.py", "interface.py", "manifest.py", "toml_lines.py", "toml_tables.py", "wasm.py"),
+        *("actions/common.py", "actions/model_library.py"),
+    ),
+    ("python", "archiver"),
+)
+
+
+def rule() -> Builder:
+    """``env.ModelLibrary(target, source)``: a model as a static library with a deterministic archive's bytes.
+
+    Args:
+        target: The library, ``build/x/libmnist.a``. The interface, ``mnist.interface.json``, is put beside it.
+        source: What ``WasmObject`` made: the object, the graph, the parameters.
+        INTERFACE: ``{"inputs": [...], "outputs": [...]}``: the manifest's tables, as ``dataclasses.asdict`` gives them.
+        EXECUTOR: ``aot`` or ``graph``. Default ``aot``.
+        MANIFEST: The manifest that messages name.
+    """
+    return step.builder(_STEP, _arguments, _targets, prefix="lib", suffix=".a")
+
+
+def _targets(target: list[File], source: list[File], _env: Environment) -> tuple[list[Node], list[Node]]:
+    return [target[0], step.beside(source[0], ".interface.json")], source
+
+
+def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
+    declared = {"inputs": [], "outputs": []} | dict(env.get("INTERFACE", {}))
+    return step.Words(
+        [
+            *("--object", source[0].path, "--graph", source[1].path, "--params", source[2].path),
+            *("--executor", env.get("EXECUTOR", "aot"), "--declared", json.dumps(declared, sort_keys=True)),
+            *("--library", target[0].path, "--interface", target[1].path),
+        ],
+        ["--archiver", json.dumps(workspace.of(env).toolchain.archiver.command)],
+    )

@@ -1,0 +1,27 @@
+"""``<model>.run KEY=FILE…``: the finished module, run on files."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from SCons.Action import Action
+from SCons.Environment import Base as Environment
+from SCons.Node import Node
+from SCons.Script import ARGLIST, GetLaunchDir
+
+from onnx_wasm.rules import step
+
+
+def action(module: Node) -> Action:
+    """What ``<model>.run`` does: ``python -m onnx_wasm run`` on the module, with the ``KEY=FILE`` of the command line.
+
+    Args:
+        module: The module; files are looked up in the folder that SCons was started in.
+    """
+
+    def run(target: list[Node], source: list[Node], env: Environment) -> int:
+        pairs = [f"{key}={os.path.join(GetLaunchDir(), file)}" for key, file in ARGLIST]  # noqa: PTH118 - as the shell does
+        return step.start([sys.executable, "-m", "onnx_wasm", "run", module.get_path(), *pairs])
+
+    return Action(run, cmdstr=None)

@@ -1,0 +1,169 @@
+"""What all rules share: a step is one action, run as a process, whose inputs are files, options, tools and our own sources."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from SCons.Action import Action
+from SCons.Builder import Builder
+from SCons.Environment import Base as Environment
+from SCons.Node import Node
+from SCons.Node.FS import File
+from SCons.Subst import Literal
+
+from onnx_wasm.rules import workspace
+
+_PACKAGE = Path(__file__).parents[1]
+_ENV = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PYTHONPATH": str(_PACKAGE.parent),
+    "PYTHONHASHSEED": "0",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of step.
+
+    Args:
+        rule: The rule's name, ``TvmIr``.
+        action: The action's module, ``tvm_ir``.
+        sources: The files and folders of this package that the action reads, relative to it.
+        tools: The tools it uses, by the names of ``toolchain.Toolchain``'s fields.
+    """
+
+    rule: str
+    action: str
+    sources: tuple[str, ...]
+    tools: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of an action's command line.
+
+    Args:
+        signed: Those that say what is made: another word runs the step again.
+        unsigned: Those that only say where or with which tool: paths of this machine, labels for messages.
+    """
+
+    signed: Sequence[str]
+    unsigned: Sequence[str] = ()
+
+
+Arguments = Callable[[Sequence[File], Sequence[File], Environment], Words]
+Emitter = Callable[[list[File], list[File], Environment], tuple[list[Node], list[Node]]]
+
+
+def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **options: Any) -> Builder:
+    """Makes a rule's builder.
+
+    Args:
+        step: What it runs.
+        arguments: From targets, sources and environment to the action's words.
+        emitter: The rule's own, which names its targets.
+        options: More for SCons's ``Builder``.
+    """
+
+    def command(
+        source: Sequence[File], target: Sequence[File], env: Environment, for_signature: bool  # noqa: FBT001 - SCons's
+    ) -> list[list[Literal]]:
+        words = arguments(target, source, env)
+        signed = ["-m", f"onnx_wasm.actions.{step.action}", *words.signed]
+        if for_signature:
+            return [_literally(signed)]
+        manifest = env.get("MANIFEST", "")
+        place = ["--manifest", str(manifest)] if manifest else []
+        return [_literally([sys.executable, *signed, *words.unsigned, *place])]
+
+    def emit(target: list[File], source: list[File], env: Environment) -> tuple[list[Node], list[Node]]:
+        targets, sources = emitter(target, source, env) if emitter else (target, source)
+        env.Depends(targets, [*_tool_values(env, step), _source_value(env, step)])
+        for node in targets:
+            _distrust_if_altered(env, node)
+        return targets, sources
+
+    # Whatever the environment's own ENV and SPAWN are: an action sees a fixed environment and no shell.
+    return Builder(
+        action=Action(command, f"{step.rule} $TARGET" if not _verbose() else None, generator=True),
+        emitter=emit,
+        SPAWN=_spawn,
+        ESCAPE=str,
+        **options,
+    )
+
+
+def wrapper_crate() -> Path:
+    """The folder of the Rust crate: beside ``site_scons`` in a checkout, inside the package when that is installed."""
+    return next(path for path in (_PACKAGE / "wrapper", _PACKAGE.parents[1] / "wrapper") if path.is_dir())
+
+
+def beside(target: File, suffix: str, prefix: str = "") -> File:
+    """A file in the target's folder whose name is the target's, up to its first suffix, with another suffix."""
+    stem = target.name.split(".")[0] if target.name.count(".") else target.name
+    return target.dir.File(f"{prefix}{stem}{suffix}")
+
+
+def _literally(words: Sequence[str]) -> list[Literal]:
+    """Words as they are: SCons neither expands nor quotes them."""
+    return [Literal(word) for word in words]
+
+
+def start(words: Sequence[str]) -> int:
+    """Runs a program in the environment of an action, without a shell, and gives its exit status."""
+    return subprocess.run([str(word) for word in words], env=_ENV, check=False).returncode
+
+
+def _spawn(_shell: str, _escape: object, _name: str, words: Sequence[str], _env: Mapping[str, str]) -> int:
+    return start(words)
+
+
+def _verbose() -> bool:
+    return os.environ.get("ONNX_WASM_VERBOSE", "") not in ("", "0")
+
+
+def _tool_values(env: Environment, step: Step) -> list[Node]:
+    found = ((name, getattr(workspace.of(env).toolchain, name)) for name in step.tools)
+    return [env.Value(tool.fingerprint, name=f"toolchain: {name}") for name, tool in found if tool is not None]
+
+
+def _source_value(env: Environment, step: Step) -> Node:
+    return env.Value(_digest(step.sources), name=f"onnx_wasm sources of {step.rule}")
+
+
+@functools.cache
+def _digest(sources: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for source in sources:
+        path = _PACKAGE / source
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(f"{file.relative_to(_PACKAGE)}\n".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _distrust_if_altered(env: Environment, node: Node) -> None:
+    """Builds a target again if it is not the file that SCons made.
+
+    SCons compares a target's inputs with those of its last build, never the target itself; a build that was killed after
+    it wrote a target, but before SCons noted it, would otherwise leave one behind that belongs to other inputs.
+    """
+    noted = node.get_stored_info().ninfo
+    if not hasattr(noted, "timestamp"):
+        return
+    try:
+        there = os.stat(node.get_abspath())
+    except OSError:
+        return
+    if int(there.st_mtime) != noted.timestamp or there.st_size != noted.size:
+        env.AlwaysBuild(node)

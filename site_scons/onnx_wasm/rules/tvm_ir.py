@@ -1,0 +1,50 @@
+"""The rule TvmIr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from SCons.Builder import Builder
+from SCons.Environment import Base as Environment
+from SCons.Node import Node
+from SCons.Node.FS import File
+from SCons.Scanner import Base as Scanner
+
+from onnx_wasm import external_data
+from onnx_wasm.rules import step
+
+_STEP = step.Step(
+    "TvmIr",
+    "tvm_ir",
+    ("errors.py", "platforms.py", "actions/common.py", "actions/tvm_ir.py", "compiler"),
+    ("python", "tvm", "onnx", "numpy", "safetensors"),
+)
+
+
+def rule() -> Builder:
+    """``env.TvmIr(target, source)``: an ONNX file as TVM IR, its weights apart.
+
+    Args:
+        target: The IR, ``build/x/mnist.ir.json``. The weights, ``mnist.weights.safetensors``, are put beside it.
+        source: The ONNX file. Files that hold its external data are found by a scanner.
+        FREEZE: ``{"shapes": {input: [...]}, "dimensions": {name: n}}``: what the file leaves open.
+        SHA256: The file's hash, if it must have one.
+        MANIFEST: The manifest that messages name.
+    """
+    scanner = Scanner(_external_data, skeys=[".onnx"])
+    return step.builder(_STEP, _arguments, _targets, suffix=".ir.json", source_scanner=scanner)
+
+
+def _targets(target: list[File], source: list[File], _env: Environment) -> tuple[list[Node], list[Node]]:
+    return [target[0], step.beside(target[0], ".weights.safetensors")], source
+
+
+def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
+    freeze = {"shapes": {}, "dimensions": {}} | dict(env.get("FREEZE", {}))
+    files = ["--model", source[0].path, "--ir", target[0].path, "--weights", target[1].path]
+    return step.Words([*files, "--freeze", json.dumps(freeze, sort_keys=True), "--sha256", env.get("SHA256", "")])
+
+
+def _external_data(node: File, _env: Environment, _path: object) -> list[Node]:
+    return [node.dir.File(location) for location in external_data.locations(node.get_abspath())]

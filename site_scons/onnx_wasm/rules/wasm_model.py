@@ -1,0 +1,162 @@
+"""``env.WasmModel``: a manifest, turned into the whole chain of steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from SCons.Environment import Base as Environment
+from SCons.Node import Node
+from SCons.Util import flatten
+
+from onnx_wasm import manifest
+from onnx_wasm.errors import BuildError, Problem
+from onnx_wasm.manifest import Manifest
+from onnx_wasm.platforms import PLATFORMS
+from onnx_wasm.rules import run, workspace
+
+
+def wasm_model(env: Environment, manifests: object) -> list[Node]:
+    """Declares models: for each ``<model>.wasm``, ``<model>.<platform>.wasm``, ``<model>.test`` and ``<model>.run``.
+
+    Args:
+        env: The environment.
+        manifests: The manifest of a model, or several: paths or nodes, as SCons takes sources.
+
+    Returns:
+        The modules: one for each manifest, that of its first platform.
+
+    Whatever is wrong in any of the manifests is told at once; SCons then ends with status 2.
+    """
+    nodes = [env.arg2nodes(each, env.fs.File)[0] for each in flatten([manifests])]
+    try:
+        return [_declare(env, model) for model in _load(env, [Path(node.srcnode().path) for node in nodes])]
+    except BuildError as error:
+        sys.stderr.write(f"{error}\n")
+        env.Exit(2)
+        raise AssertionError from error  # Exit does not return
+
+
+def _load(env: Environment, paths: Iterable[Path]) -> list[Manifest]:
+    """Reads manifests and checks what one alone cannot know."""
+    models, problems = [], []
+    taken = workspace.of(env).models
+    for path in paths:
+        try:
+            model = manifest.load(path)
+        except BuildError as error:
+            problems += error.problems
+            continue
+        problems += _problems(model, taken)
+        taken.setdefault(model.model.name, model)
+        models.append(model)
+    if problems:
+        raise BuildError(problems)
+    return models
+
+
+def _problems(model: Manifest, taken: dict[str, Manifest]) -> list[Problem]:
+    problems = []
+    other = taken.get(model.model.name)
+    if other is not None:
+        message = f'"{model.model.name}" is the name of another model too: {other.where("model", "name")}'
+        problems.append(Problem(model.where("model", "name"), message, "every model of a workspace needs its own name"))
+    if model.model.path is not None and not Path(model.path.parent, model.model.path).is_file():
+        file = Path(model.path.parent, model.model.path)
+        problems.append(Problem(model.where("model", "path"), f"there is no file {file}", "the path starts at the manifest"))
+    for index, test in enumerate(model.tests):
+        for key, file in {**test.inputs, **test.outputs}.items():
+            if not Path(model.path.parent, file).is_file():
+                where = model.where("test", index, "inputs" if key in test.inputs else "outputs", key)
+                problems.append(Problem(where, f"there is no file {Path(model.path.parent, file)}"))
+    problems += [
+        Problem(model.where("compile", "platforms"), f"modules for {platform} cannot be built yet", f"choose from {known}")
+        for platform in model.compile.platforms
+        if platform not in PLATFORMS
+        for known in [", ".join(PLATFORMS)]
+    ]
+    return problems
+
+
+def _declare(env: Environment, model: Manifest) -> Node:
+    modules = [_chain(env, model, platform) for platform in model.compile.platforms]
+    name = model.model.name
+    env.Alias(f"{name}.wasm", modules[0])
+    for platform, module in zip(model.compile.platforms, modules, strict=True):
+        env.Alias(f"{name}.{platform}.wasm", module)
+    env.Alias("all", modules)
+    _declare_tests(env, model, modules[0])
+    env.AlwaysBuild(env.Alias(f"{name}.run", modules[0], run.action(modules[0])))
+    workspace.of(env).modules.extend(modules)
+    return modules[0]
+
+
+def _chain(env: Environment, model: Manifest, platform: str) -> Node:
+    """The steps from the ONNX file to the module, each with the slice of the manifest that it reads."""
+    name, folder = model.model.name, env.Dir(f"$ONNX_WASM_BUILD/{platform}/{model.model.name}")
+    compile_ = model.compile
+    common = {"MANIFEST": model.path}
+    freeze = {
+        "shapes": {it.name: it.shape for it in model.inputs if it.shape is not None},
+        "dimensions": model.dimensions,
+    }
+    declared = {
+        "inputs": [_without(it, "shape") for it in model.inputs],
+        "outputs": [dataclasses.asdict(it) for it in model.outputs],
+    }
+    ir = env.TvmIr(
+        folder.File(f"{name}.ir.json"),
+        env.File(str(Path(model.path.parent, model.model.path or ""))),
+        FREEZE=freeze,
+        SHA256=model.model.sha256 or "",
+        **common,
+    )
+    compiled = env.WasmObject(
+        folder.File(f"{name}.o"),
+        ir,
+        PLATFORM=platform,
+        OPT_LEVEL=compile_.opt_level,
+        EXECUTOR=compile_.executor,
+        **common,
+    )
+    library = env.ModelLibrary(
+        folder.File(f"lib{name}.a"), compiled, INTERFACE=declared, EXECUTOR=compile_.executor, **common
+    )
+    return env.WasmModule(
+        folder.File(f"{name}.wasm"), [library[0], _wrapper(env, model, platform)], PLATFORM=platform, **common
+    )[0]
+
+
+def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:
+    """The wrapper with just the features that the model needs; models that need the same share one."""
+    features = [
+        *(["image"] if any(it.format == "image" for it in model.inputs) else []),
+        *(["graph"] if model.compile.executor == "graph" else []),
+    ]
+    folder = "-".join(["wrapper", *features])
+    library = env.File(f"$ONNX_WASM_BUILD/{platform}/{folder}/libwrapper.a")
+    if not library.has_builder():
+        env.RustWrapper(library, [], PLATFORM=platform, FEATURES=features)
+    return library
+
+
+def _declare_tests(env: Environment, model: Manifest, module: Node) -> None:
+    if not model.tests:
+        return
+    folder = model.path.parent
+    files = sorted({file for test in model.tests for file in (*test.inputs.values(), *test.outputs.values())})
+    report = env.WasmTest(
+        module.dir.File(f"{model.model.name}.test.json"),
+        [module, *(env.File(str(folder / file)) for file in files)],
+        TESTS=[dataclasses.asdict(it) for it in model.tests],
+        DIRECTORY=folder,
+        MANIFEST=model.path,
+    )
+    env.Alias(f"{model.model.name}.test", report)
+    env.Alias("test", report)
+
+
+def _without(table: manifest.Input, key: str) -> dict[str, object]:
+    return {name: value for name, value in dataclasses.asdict(table).items() if name != key}

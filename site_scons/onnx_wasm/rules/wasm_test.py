@@ -1,0 +1,41 @@
+"""The rule WasmTest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from SCons.Builder import Builder
+from SCons.Environment import Base as Environment
+from SCons.Node.FS import File
+
+from onnx_wasm.rules import step
+
+_STEP = step.Step(
+    "WasmTest",
+    "run_tests",
+    (
+        *("errors.py", "platforms.py", "status.py", "wasm.py", "hosts"),
+        *("actions/common.py", "actions/run_tests.py"),
+    ),
+    ("python", "wasmtime", "numpy"),
+)
+
+
+def rule() -> Builder:
+    """``env.WasmTest(target, source)``: runs a manifest's tests on the finished module, in its platform's host.
+
+    Args:
+        target: The report, ``build/x/mnist.test.json``, there only if every test passed.
+        source: The module, then every file that the tests read.
+        TESTS: The manifest's ``[[test]]``, as ``dataclasses.asdict`` gives them.
+        DIRECTORY: The folder that the tests' paths start from.
+        MANIFEST: The manifest that messages name.
+    """
+    return step.builder(_STEP, _arguments, suffix=".test.json")
+
+
+def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
+    tests = json.dumps(list(env["TESTS"]), sort_keys=True)
+    files = ["--module", source[0].path, "--directory", str(env["DIRECTORY"]), "--stamp", target[0].path]
+    return step.Words([*files, "--tests", tests])

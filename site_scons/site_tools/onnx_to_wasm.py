@@ -1,0 +1,37 @@
+"""The SCons tool: ``Environment(tools=["onnx_to_wasm"])`` registers the rules.
+
+The name is not that of a package: SCons would put the tool in its place.
+"""
+
+import atexit
+from pathlib import Path
+
+from onnx_wasm.rules import (
+    model_library,
+    rust_wrapper,
+    tvm_ir,
+    wasm_model,
+    wasm_module,
+    wasm_object,
+    wasm_test,
+    workspace,
+)
+
+
+def generate(env):
+    """Registers the rules and ``WasmModel``, which composes them."""
+    env.SetDefault(ONNX_WASM_BUILD="#build")
+    env["ONNX_WASM"] = workspace.Workspace(Path(env.Dir("$ONNX_WASM_BUILD").path))
+    env["BUILDERS"]["TvmIr"] = tvm_ir.rule()
+    env["BUILDERS"]["WasmObject"] = wasm_object.rule()
+    env["BUILDERS"]["ModelLibrary"] = model_library.rule()
+    env["BUILDERS"]["RustWrapper"] = rust_wrapper.rule()
+    env["BUILDERS"]["WasmModule"] = wasm_module.rule()
+    env["BUILDERS"]["WasmTest"] = wasm_test.rule()
+    env.AddMethod(wasm_model.wasm_model, "WasmModel")
+    atexit.register(workspace.of(env).report)
+
+
+def exists(_env):
+    """Whether the tool can be used here: always; what is missing is told when a model is declared."""
+    return True
