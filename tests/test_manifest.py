@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -24,6 +24,9 @@ from onnx_wasm.platforms import PLATFORMS
 from onnx_wasm.schema import documented, schema
 from onnx_wasm.toml_lines import lines_of, nearest
 from onnx_wasm.toml_tables import Choice, Integer, Kind, List, Mapping, Table, Text, default_of, keys_of, required
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 BAD = sorted(ROOT.glob("tests/bad/manifest-*"))
@@ -105,6 +108,13 @@ def test_absent_keys_have_defaults(tmp_path: Path) -> None:
     assert (manifest.dimensions, manifest.outputs, manifest.tests) == ({}, (), ())
 
 
+def test_an_argument_may_come_from_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    for name, argument in {"x:0": "x_0", "0/é": "_0__", "images": "images"}.items():
+        path.write_text(f'{MNIST}\n[[input]]\nname = "{name}"\n')
+        assert load(path).inputs[1].argument == argument
+
+
 def test_lines_do_not_count_in_equality(tmp_path: Path) -> None:
     path = tmp_path / "m.toml"
     path.write_text(MNIST)
@@ -123,6 +133,8 @@ def test_where_tells_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert load(path).where("input", 0, "image", "scale") == "models/mnist.toml:17"
     assert load(path).where("test", 1, "outputs", "output") == "models/mnist.toml:35"
     assert load(path).where("model", "url") == "models/mnist.toml:3"  # not written: its table
+    assert load(path).where("input", "Input3", "shape") == "models/mnist.toml:15"
+    assert load(path).where("output", "Plus214_Output_0") == "models/mnist.toml:19"
     assert load(path).where("nothing") == "models/mnist.toml:1"
 
 
@@ -366,11 +378,11 @@ class Writer:
 
     DECOYS = ("", "", "\n", "# [model]\n", '# name = "x\n', "  \t\n")
 
-    def __init__(self, draw: st.DrawFn) -> None:
+    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
         self.draw = draw
 
     def one_of(self, *choices: str) -> str:
-        return self.draw(st.sampled_from(choices))
+        return str(self.draw(st.sampled_from(choices)))
 
     def key(self, key: str) -> str:
         styles = [quoted(key)]
@@ -405,7 +417,8 @@ class Writer:
         return lines
 
     def document(self, values: dict[str, Any], header: str = "") -> str:
-        later, here = {}, {}
+        later: dict[str, Any] = {}
+        here: dict[str, Any] = {}
         for key, value in values.items():
             tables = isinstance(value, dict) or (
                 value and isinstance(value, list) and all(isinstance(item, dict) for item in value)
@@ -558,7 +571,9 @@ it's [[fake]]
 \'\'\'\',
   "four quotes""" ]
 '''.replace('"four quotes""" ]', '""""quoted"""""]')
-    document += '[ t . "u" ]\nv = 07:32:00.5\n[[t.w]]\nx=inf\n[[t.w]]\n[t.w.z]\nx = -1e+5#\n[t]\nv=0x1F\n'
+    document += (
+        '[ t . "u" ]\nv = 07:32:00.5\n[[t.w]]\nx=inf\n[[t.w]]\n[t.w.z]\nx = -1e+5#\n[t]\nv=0x1F\nq=""""x"""""\np=1\n'
+    )
     tomllib.loads(document)
     lines = lines_of(document)
 
@@ -582,5 +597,6 @@ it's [[fake]]
         19,
         20,
     ]
+    assert [line("t", "q"), line("t", "p")] == [21, 22]
     assert nearest(lines, ("t", "w", 1, "q", "r")) == 16
     assert "fake" not in {place[0] for place in lines if place}

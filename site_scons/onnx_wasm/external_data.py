@@ -1,8 +1,8 @@
 """Which files hold an ONNX model's external data, read off the file without the ``onnx`` package.
 
-SCons asks for this on every build, so it must not cost an import, and it must not read the weights: the file is walked
-field by field and everything that cannot name a file is skipped by its length. Source of the format: ``onnx.proto3`` and
-https://protobuf.dev/programming-guides/encoding.
+SCons asks for this on every build, so it must not cost an import, and it must not read the weights: the file is
+walked field by field and everything that cannot name a file is skipped by its length. Source of the format:
+``onnx.proto3`` and https://protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def locations(path: str) -> list[str]:
         path: The ONNX file. One that is damaged gives what could be read: the step that imports it tells the user.
 
     Returns:
-        Paths relative to the file's folder, sorted, each once, those outside of the folder left out: no build reads them.
+        Paths relative to the file's folder, sorted, each once; those outside of the folder are left out, as no build
+        reads them.
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - on the path of a null build
@@ -43,12 +44,12 @@ def locations(path: str) -> list[str]:
                 return []
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 found = set(_tensor_files(data, 0, len(data), "Model", 0))
-    except (OSError, _Damaged, UnicodeDecodeError):
+    except (OSError, _DamagedError, UnicodeDecodeError):
         return []
     return sorted(location for location in found if _inside(location))
 
 
-class _Damaged(Exception):
+class _DamagedError(Exception):
     """The bytes are not a protobuf message."""
 
 
@@ -59,7 +60,7 @@ def _inside(location: str) -> bool:
 
 def _tensor_files(data: mmap.mmap, at: int, end: int, message: str, depth: int) -> Iterator[str]:
     if depth > _DEEPEST:
-        raise _Damaged
+        raise _DamagedError
     known = _FIELDS[message]
     for number, start, stop in _fields(data, at, end):
         inner = known.get(number)
@@ -81,22 +82,22 @@ def _fields(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]
         elif kind == _BYTES:
             size, at = _varint(data, at, end)
             if size > end - at:
-                raise _Damaged
+                raise _DamagedError
             yield tag >> 3, at, at + size
             at += size
         elif kind in (_FIXED64, _FIXED32):
             at += 8 if kind == _FIXED64 else 4
         else:
-            raise _Damaged
+            raise _DamagedError
 
 
 def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
     value = shift = 0
-    while at < end and shift < 70:  # noqa: PLR2004 - ten bytes of seven bits
+    while at < end and shift < 70:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - no more bytes follow
+        if byte < 0x80:
             return value, at
         shift += 7
-    raise _Damaged
+    raise _DamagedError

@@ -90,7 +90,10 @@ def combine(graph: Mapping[str, Any], inputs: Sequence[Input], outputs: Sequence
     attributes = {key: value[1] for key, value in graph["attrs"].items()}
 
     def tensors(names: Sequence[str], entries: Sequence[int]) -> dict[str, Tensor]:
-        rows = {name: {key: column[entry] for key, column in attributes.items()} for name, entry in zip(names, entries)}
+        rows = {
+            name: {key: column[entry] for key, column in attributes.items()}
+            for name, entry in zip(names, entries, strict=True)
+        }
         return {
             name: Tensor(name, _as_argument(name), row["dltype"], tuple(row["shape"]), row["storage_offset"], "npy")
             for name, row in rows.items()
@@ -147,7 +150,9 @@ def to_descriptor(interface: Interface, graph_size: int) -> bytes:
         *(_MAGIC, sizes["params"], sizes["workspace"], sizes["inputs"], sizes["outputs"], graph_size),
         *(max_pixels, _RETURNS.index(interface.returns), interface.return_output),
     )
-    lists = (_words(len(tensors)) + b"".join(map(_tensor, tensors)) for tensors in (interface.inputs, interface.outputs))
+    lists = (
+        _words(len(tensors)) + b"".join(map(_tensor, tensors)) for tensors in (interface.inputs, interface.outputs)
+    )
     return head + b"".join(lists)
 
 
@@ -160,9 +165,7 @@ def _image(it: Image) -> bytes:
     assert it.layout is not None
     channels = CHANNELS[it.color]
     numbers = struct.pack(f"<{2 * channels}f", *_per_channel(it.scale, channels), *_per_channel(it.mean, channels))
-    return (
-        _words(_LAYOUTS.index(it.layout), _COLORS.index(it.color), _RESIZES.index(it.resize), channels) + numbers
-    )
+    return _words(_LAYOUTS.index(it.layout), _COLORS.index(it.color), _RESIZES.index(it.resize), channels) + numbers
 
 
 def _per_channel(values: Sequence[float], channels: int) -> Sequence[float]:
@@ -200,8 +203,12 @@ def _image_problems(tensor: Tensor, label: str) -> list[Problem]:
     if tensor.image is None:
         return []
     channels, layout = CHANNELS[tensor.image.color], tensor.image.layout
-    *batch, first, second, third = (1, 1, 1, *tensor.shape) if len(tensor.shape) < 3 else tensor.shape
-    fits = math.prod(batch) == 1 and len(tensor.shape) >= 3 and {"nchw": first, "nhwc": third}.get(layout or "") == channels
+    *batch, first, _, third = (1, 1, 1, *tensor.shape) if len(tensor.shape) < 3 else tensor.shape
+    fits = (
+        math.prod(batch) == 1
+        and len(tensor.shape) >= 3
+        and {"nchw": first, "nhwc": third}.get(layout or "") == channels
+    )
     if fits:
         return []
     message = (
@@ -223,7 +230,9 @@ def _unknown(kind: str, names: Sequence[str], known: Mapping[str, Tensor], label
 def _ambiguous_arguments(tensors: Sequence[Tensor], label: str) -> list[Problem]:
     arguments = [it.argument for it in tensors if it.argument]
     return [
-        Problem(label, f'two tensors would be named by one argument, "{argument}"', 'give one of them an argument = "…"')
+        Problem(
+            label, f'two tensors would be named by one argument, "{argument}"', 'give one of them an argument = "…"'
+        )
         for argument in dict.fromkeys(arguments)
         if arguments.count(argument) > 1
     ]

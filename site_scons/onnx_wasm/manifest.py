@@ -287,10 +287,10 @@ class Manifest:
         Returns:
             File and line, as in ``models/mnist/mnist.toml:12``; the nearest table's line if the key is not written.
         """
-        tables = {"input": self.inputs, "output": self.outputs}.get(str(place[0])) if len(place) > 1 else None
-        if tables and isinstance(place[1], str):
-            names = [table.name for table in tables]
-            place = (place[0], names.index(place[1]), *place[2:]) if place[1] in names else (place[0],)
+        named: dict[str | int, tuple[Input | Output, ...]] = {"input": self.inputs, "output": self.outputs}
+        names = [its.name for its in named.get(place[0], ())]
+        if len(place) > 1 and place[1] in names:
+            place = (place[0], names.index(str(place[1])), *place[2:])
         return where(self.path, self.text, place)
 
 

@@ -64,7 +64,7 @@ def _placed(problem: Problem, path: Path) -> Problem:
     """Turns the key of a manifest that is to blame into its file and line, if the manifest can be read from here."""
     if not problem.key:
         return problem
-    from onnx_wasm import manifest  # noqa: PLC0415 - only after a failure
+    from onnx_wasm import manifest
 
     try:
         return dataclasses.replace(problem, where=manifest.load(path).where(*problem.key))

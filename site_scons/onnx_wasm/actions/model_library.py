@@ -57,9 +57,12 @@ def _mapped(path: Path) -> Iterator[memoryview]:
     if path.stat().st_size == 0:
         yield memoryview(b"")
         return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        with memoryview(mapped) as view:
-            yield view
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        yield view
 
 
 def _archive(archiver: list[str], library: Path, members: list[Path], label: str) -> None:

@@ -95,9 +95,7 @@ def _run(host: TeaclaveHost, test: Test, manifest: str) -> tuple[Result, list[Pr
             messages.append(f"returned {_described(result.value)}{wanted}")
         elif result.value >= 0:
             messages += filter(None, (_difference(written[key], path, key) for key, path in test.outputs.items()))
-    return result, [
-        Problem(manifest, f"test {test.name}: {message}", key=test.key) for message in messages
-    ]
+    return result, [Problem(manifest, f"test {test.name}: {message}", key=test.key) for message in messages]
 
 
 def _described(value: int) -> str:

@@ -13,7 +13,7 @@ from onnx_wasm.errors import BuildError, Problem
 
 def run(arguments: argparse.Namespace) -> None:
     """Imports the model and writes both files."""
-    from onnx_wasm.compiler import pipeline  # noqa: PLC0415 - after the arguments are known to be right
+    from onnx_wasm.compiler import pipeline
 
     shapes = {name: tuple(shape) for name, shape in arguments.freeze["shapes"].items()}
     if arguments.sha256:
@@ -28,13 +28,17 @@ def _check_sha256(model: Path, expected: str, label: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
         message = f"{model} has sha256 {found}, not {expected}"
-        raise BuildError(Problem(label, message, "get the file that the manifest means, or correct it", ("model", "sha256")))
+        raise BuildError(
+            Problem(label, message, "get the file that the manifest means, or correct it", ("model", "sha256"))
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("onnx_wasm.actions.tvm_ir", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="the ONNX file")
-    parser.add_argument("--freeze", type=json.loads, required=True, help='{"shapes": {name: [...]}, "dimensions": {name: n}}')
+    parser.add_argument(
+        "--freeze", type=json.loads, required=True, help='{"shapes": {name: [...]}, "dimensions": {name: n}}'
+    )
     parser.add_argument("--sha256", default="", help="the hash that the file must have")
     parser.add_argument("--ir", type=Path, required=True, help="the Relax module to write")
     parser.add_argument("--weights", type=Path, required=True, help="the safetensors file to write")

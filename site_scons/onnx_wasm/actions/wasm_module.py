@@ -7,7 +7,6 @@ import json
 import subprocess
 from pathlib import Path
 
-from onnx_wasm import wasm
 from onnx_wasm.actions.common import main, written_whole
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.hosts.checks import check

@@ -11,7 +11,7 @@ from onnx_wasm.platforms import PLATFORMS
 
 def run(arguments: argparse.Namespace) -> None:
     """Compiles the model and writes the three files."""
-    from onnx_wasm.compiler import pipeline  # noqa: PLC0415 - after the arguments are known to be right
+    from onnx_wasm.compiler import pipeline
 
     with written_whole(arguments.object, arguments.graph, arguments.params) as outputs:
         pipeline.to_object(

@@ -17,8 +17,8 @@ def entry_function(plan: Plan) -> tirx.PrimFunc:
         plan: The compiled graph.
 
     Returns:
-        A PrimFunc of four pointers that returns 0. Its arity is the same for every model, so that one wrapper serves all;
-        a later fifth argument can carry a thread pool without touching the kernels.
+        A PrimFunc of four pointers that returns 0. Its arity is the same for every model, so that one wrapper serves
+        all; a later fifth argument can carry a thread pool without touching the kernels.
     """
     pointer = tvm.ir.PointerType(tvm.ir.PrimType("uint8"))
     areas = {area: tirx.Var(area, pointer) for area in AREAS}

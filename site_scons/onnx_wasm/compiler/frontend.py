@@ -47,7 +47,9 @@ def _parse(path: Path) -> onnx.ModelProto:
     try:
         model.ParseFromString(path.read_bytes())
     except DecodeError as error:
-        raise BuildError(Problem(str(path), "not an ONNX file, or a damaged one", "export or download it again")) from error
+        raise BuildError(
+            Problem(str(path), "not an ONNX file, or a damaged one", "export or download it again")
+        ) from error
     if model.ir_version < _OLDEST_IR or not model.graph.node:
         reason = f"IR version {model.ir_version}" if model.graph.node else "no graph in it"
         raise BuildError(Problem(str(path), f"not an ONNX model that can be built: {reason}", "export it again"))
@@ -66,7 +68,9 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
     try:
         checker.check_model(model)
     except checker.ValidationError as error:
-        raise BuildError(Problem(str(path), f"not a valid ONNX model: {_first_line(error)}", "export it again")) from error
+        raise BuildError(
+            Problem(str(path), f"not a valid ONNX model: {_first_line(error)}", "export it again")
+        ) from error
 
 
 def _drop_initialisers_from_inputs(graph: onnx.GraphProto) -> None:
@@ -78,7 +82,7 @@ def _drop_initialisers_from_inputs(graph: onnx.GraphProto) -> None:
 
 
 def _unknown_operators(model: onnx.ModelProto, path: Path) -> Iterator[Problem]:
-    from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map  # noqa: PLC0415 - TVM only when it is needed
+    from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map
 
     known = {*_get_convert_map(), "Constant", "If"}
     opsets = {entry.domain: entry.version for entry in model.opset_import}
@@ -116,7 +120,9 @@ def _freeze(
         frozen = shapes.get(value.name)
         if frozen is not None and len(frozen) != len(extents) and value.type.tensor_type.HasField("shape"):
             shown = _shown(value)
-            yield Problem(label, f'input "{value.name}" is {shown}, not {list(frozen)}', key=("input", value.name, "shape"))
+            yield Problem(
+                label, f'input "{value.name}" is {shown}, not {list(frozen)}', key=("input", value.name, "shape")
+            )
             continue
         if frozen is not None and not value.type.tensor_type.HasField("shape"):
             for _ in frozen:
@@ -127,7 +133,9 @@ def _freeze(
             if extent.HasField("dim_value") and extent.dim_value > 0 and wanted != extent.dim_value:
                 shown = _shown(value)
                 yield Problem(
-                    label, f'input "{value.name}" is {shown}, not {list(frozen or ())}', key=("input", value.name, "shape")
+                    label,
+                    f'input "{value.name}" is {shown}, not {list(frozen or ())}',
+                    key=("input", value.name, "shape"),
                 )
             elif wanted <= 0:
                 yield Problem(
@@ -146,7 +154,9 @@ def _freeze(
 
 def _shown(value: onnx.ValueInfoProto) -> str:
     extents = value.type.tensor_type.shape.dim
-    return "[" + ", ".join(str(it.dim_value) if it.HasField("dim_value") else it.dim_param or "?" for it in extents) + "]"
+    return (
+        "[" + ", ".join(str(it.dim_value) if it.HasField("dim_value") else it.dim_param or "?" for it in extents) + "]"
+    )
 
 
 def _first_line(error: Exception) -> str:

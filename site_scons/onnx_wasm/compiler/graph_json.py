@@ -41,7 +41,10 @@ def dumps(plan: Plan, names: Mapping[str, Sequence[str]]) -> str:
             add(_operator("__nop", [produced[source]], 1, nodes), [tensor])
         return produced[tensor]
 
-    for name, tensor in (*zip(names["input_names"], plan.inputs, strict=True), *((it.buffer, it) for it in plan.params)):
+    for name, tensor in (
+        *zip(names["input_names"], plan.inputs, strict=True),
+        *((it.buffer, it) for it in plan.params),
+    ):
         add({"op": "null", "name": str(name), "inputs": []}, [tensor])
     variables = len(nodes)
     for call in plan.calls:

@@ -22,8 +22,8 @@ class ImportedModel:
     """A model as Relax.
 
     Args:
-        module: Its ``main`` takes the model's inputs, then the weights. Its attributes ``input_names`` and ``output_names``
-            hold the ONNX names.
+        module: Its ``main`` takes the model's inputs, then the weights. Its attributes ``input_names`` and
+            ``output_names`` hold the ONNX names.
         weights: The weights by the names of ``main``'s parameters.
     """
 
@@ -103,5 +103,7 @@ def _lift_weights(module: tvm.IRModule, names: dict[str, list[str]]) -> Imported
     lifter = _WeightLifter()
     main = module["main"]
     body = lifter.visit_expr(main.body)
-    module["main"] = relax.Function([*main.params, *lifter.variables], body, main.ret_ty, main.is_pure, main.attrs).with_attrs(names)
+    module["main"] = relax.Function(
+        [*main.params, *lifter.variables], body, main.ret_ty, main.is_pure, main.attrs
+    ).with_attrs(names)
     return ImportedModel(module, lifter.values)

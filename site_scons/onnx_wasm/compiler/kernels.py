@@ -12,7 +12,7 @@ from tvm_ffi import DLDeviceType
 
 from onnx_wasm.compiler import memory
 
-# LowerTVMBuiltin keeps what is smaller on the stack (kMaxStackAlloca in TVM's runtime) and allocates the rest at run time.
+# LowerTVMBuiltin keeps what is smaller on the stack (kMaxStackAlloca in TVM's runtime), the rest it allocates.
 _STACK_LIMIT = 1024
 
 # TVM's own S-TIR pipeline (tvm/s_tir/pipeline.py), less what only accelerators need.
@@ -76,7 +76,9 @@ def _as_c_function(function: tirx.PrimFunc) -> Kernel:
     declarations = [tirx.DeclBuffer(it, data=to) for it, to in zip(function.params, parameters, strict=True)]
     scratch = _pointer("scratch", "uint8")
     hoisted = _Hoister(scratch)
-    body: tirx.Stmt = tirx.SeqStmt([*declarations, hoisted.statement(function.body), tirx.Return(tirx.const(0, "int32"))])
+    body: tirx.Stmt = tirx.SeqStmt(
+        [*declarations, hoisted.statement(function.body), tirx.Return(tirx.const(0, "int32"))]
+    )
     for key, value in (("device_id", 0), ("device_type", DLDeviceType.kDLCPU)):  # LowerTVMBuiltin asks for both
         body = tirx.AttrStmt(tvm.ir.StringImm("default"), key, tirx.const(int(value), "int32"), body)
     if hoisted.size:

@@ -1,4 +1,4 @@
-"""Relax → loops: every operator becomes a kernel (a PrimFunc), fused with its neighbours, and ``main`` a list of calls."""
+"""Relax → loops: operators become kernels (PrimFuncs), fused with their neighbours, and ``main`` a list of calls."""
 
 from __future__ import annotations
 
@@ -47,5 +47,3 @@ _KERNELS_TO_CALLS = (
     rt.CallTIRRewrite(),
     rt.DeadCodeElimination(),
 )
-
-

@@ -1,6 +1,7 @@
 """Storage planned at compile time: buffers that are never alive together may share bytes.
 
-The algorithm is "greedy by size" of Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference" (2020).
+The algorithm is "greedy by size" of Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference",
+2020.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class ObjectFiles:
     params: Path
 
 
-def to_object(  # noqa: PLR0913 - the step's inputs
+def to_object(
     ir: Path, weights_file: Path, platform: Platform, opt_level: int, executor: str, label: str, outputs: ObjectFiles
 ) -> None:
     """Compiles TVM IR to one wasm32 object.

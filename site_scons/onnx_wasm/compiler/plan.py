@@ -33,7 +33,7 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Its size in bytes."""
-        return math.prod(self.shape) * ((tvm.DataType(self.dtype).bits + 7) // 8)
+        return math.prod(self.shape) * int(tvm.DataType(self.dtype).itemsize)
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,7 @@ def _with_scratch(call: Call, index: int, nbytes: int) -> Call:
     return replace(call, writes=(*call.writes, Tensor(f"scratch_{index}", "uint8", (nbytes,)))) if nbytes else call
 
 
-def _with_own_outputs(
-    calls: list[Call], outputs: list[Tensor], taken: set[str]
-) -> tuple[list[Call], list[Tensor]]:
+def _with_own_outputs(calls: list[Call], outputs: list[Tensor], taken: set[str]) -> tuple[list[Call], list[Tensor]]:
     """Copies an output that is an input, a weight or another output too, so that each has storage of its own."""
     calls, own, taken = list(calls), [], set(taken)
     for index, tensor in enumerate(outputs):

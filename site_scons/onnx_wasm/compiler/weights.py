@@ -1,6 +1,6 @@
 """The weights of a model on their way to the module: apart from the IR, by name, in safetensors files.
 
-Source of the format: https://github.com/huggingface/safetensors (a JSON header, then the tensors, little-endian, sorted).
+Source of the format: https://github.com/huggingface/safetensors (a JSON header, then the tensors, little-endian).
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import os
 import sys
 
 from SCons.Action import Action
-from SCons.Environment import Base as Environment
 from SCons.Node import Node
 from SCons.Script import ARGLIST, GetLaunchDir
 
@@ -20,7 +19,7 @@ def action(module: Node) -> Action:
         module: The module; files are looked up in the folder that SCons was started in.
     """
 
-    def run(target: list[Node], source: list[Node], env: Environment) -> int:
+    def run(**_kwargs: object) -> int:
         pairs = [f"{key}={os.path.join(GetLaunchDir(), file)}" for key, file in ARGLIST]  # noqa: PTH118 - as the shell does
         return step.start([sys.executable, "-m", "onnx_wasm", "run", module.get_path(), *pairs])
 

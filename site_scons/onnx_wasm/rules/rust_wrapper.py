@@ -34,7 +34,9 @@ def rule() -> Builder:
 
 def _sources(target: list[File], source: list[File], env: Environment) -> tuple[list[Node], list[Node]]:
     crate = step.wrapper_crate()
-    files = [path for path in sorted(crate.rglob("*")) if path.is_file() and "target" not in path.relative_to(crate).parts]
+    files = [
+        path for path in sorted(crate.rglob("*")) if path.is_file() and "target" not in path.relative_to(crate).parts
+    ]
     sources = [path for path in files if path.name in ("Cargo.toml", "Cargo.lock") or path.suffix == ".rs"]
     env.Clean(target, _work(target[0]))
     return target, [*source, *(env.File(str(path)) for path in sources if "tests" not in path.relative_to(crate).parts)]

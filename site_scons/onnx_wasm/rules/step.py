@@ -1,4 +1,4 @@
-"""What all rules share: a step is one action, run as a process, whose inputs are files, options, tools and our own sources."""
+"""What all rules share: a step runs one action; its inputs are files, options, tools and the action's own sources."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **
     """
 
     def command(
-        source: Sequence[File], target: Sequence[File], env: Environment, for_signature: bool  # noqa: FBT001 - SCons's
+        source: Sequence[File], target: Sequence[File], env: Environment, for_signature: bool
     ) -> list[list[Literal]]:
         words = arguments(target, source, env)
         signed = ["-m", f"onnx_wasm.actions.{step.action}", *words.signed]
@@ -155,14 +155,14 @@ def _digest(sources: tuple[str, ...]) -> str:
 def _distrust_if_altered(env: Environment, node: Node) -> None:
     """Builds a target again if it is not the file that SCons made.
 
-    SCons compares a target's inputs with those of its last build, never the target itself; a build that was killed after
-    it wrote a target, but before SCons noted it, would otherwise leave one behind that belongs to other inputs.
+    SCons compares a target's inputs with those of its last build, never the target itself; a build that was killed
+    after it wrote a target, but before SCons noted it, would otherwise leave one behind that belongs to other inputs.
     """
     noted = node.get_stored_info().ninfo
     if not hasattr(noted, "timestamp"):
         return
     try:
-        there = os.stat(node.get_abspath())
+        there = Path(node.get_abspath()).stat()
     except OSError:
         return
     if int(there.st_mtime) != noted.timestamp or there.st_size != noted.size:

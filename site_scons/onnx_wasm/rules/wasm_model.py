@@ -41,7 +41,8 @@ def wasm_model(env: Environment, manifests: object) -> list[Node]:
 
 def _load(env: Environment, paths: Iterable[Path]) -> list[Manifest]:
     """Reads manifests and checks what one alone cannot know."""
-    models, problems = [], []
+    models: list[Manifest] = []
+    problems: list[Problem] = []
     taken = workspace.of(env).models
     for path in paths:
         try:
@@ -58,21 +59,23 @@ def _load(env: Environment, paths: Iterable[Path]) -> list[Manifest]:
 
 
 def _problems(model: Manifest, taken: dict[str, Manifest]) -> list[Problem]:
-    problems = []
+    problems: list[Problem] = []
     other = taken.get(model.model.name)
     if other is not None:
         message = f'"{model.model.name}" is the name of another model too: {other.where("model", "name")}'
         problems.append(Problem(model.where("model", "name"), message, "every model of a workspace needs its own name"))
-    if model.model.path is not None and not Path(model.path.parent, model.model.path).is_file():
-        file = Path(model.path.parent, model.model.path)
-        problems.append(Problem(model.where("model", "path"), f"there is no file {file}", "the path starts at the manifest"))
+    files: list[tuple[tuple[str | int, ...], str]] = [(("model", "path"), model.model.path)] if model.model.path else []
     for index, test in enumerate(model.tests):
-        for key, file in {**test.inputs, **test.outputs}.items():
-            if not Path(model.path.parent, file).is_file():
-                where = model.where("test", index, "inputs" if key in test.inputs else "outputs", key)
-                problems.append(Problem(where, f"there is no file {Path(model.path.parent, file)}"))
+        files += [(("test", index, "inputs", key), file) for key, file in test.inputs.items()]
+        files += [(("test", index, "outputs", key), file) for key, file in test.outputs.items()]
+    for key, file in files:
+        path = model.path.parent / file
+        if not path.is_file():
+            problems.append(Problem(model.where(*key), f"there is no file {path}", "paths start at the manifest"))
     problems += [
-        Problem(model.where("compile", "platforms"), f"modules for {platform} cannot be built yet", f"choose from {known}")
+        Problem(
+            model.where("compile", "platforms"), f"modules for {platform} cannot be built yet", f"choose from {known}"
+        )
         for platform in model.compile.platforms
         if platform not in PLATFORMS
         for known in [", ".join(PLATFORMS)]

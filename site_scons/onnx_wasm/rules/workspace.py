@@ -7,9 +7,8 @@ import sys
 from functools import cached_property
 from pathlib import Path
 
-from SCons import Node as states
 from SCons.Environment import Base as Environment
-from SCons.Node import Node
+from SCons.Node import Node, executed, up_to_date
 from SCons.Script import GetOption
 
 from onnx_wasm import toolchain
@@ -42,7 +41,7 @@ class Workspace:
         if GetOption("no_exec") or GetOption("clean"):
             return
         for module in self.modules:
-            if module.get_state() in (states.executed, states.up_to_date) and module.exists():
+            if module.get_state() in (executed, up_to_date) and module.exists():
                 data = Path(module.get_path()).read_bytes()
                 digest = hashlib.sha256(data).hexdigest()
                 sys.stdout.write(f"{module.get_path()}  {len(data):,} bytes  sha256:{digest}\n")
