@@ -135,6 +135,7 @@ def test_where_tells_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert load(path).where("model", "url") == "models/mnist.toml:3"  # not written: its table
     assert load(path).where("input", "Input3", "shape") == "models/mnist.toml:15"
     assert load(path).where("output", "Plus214_Output_0") == "models/mnist.toml:19"
+    assert load(path).where() == "models/mnist.toml:1"
     assert load(path).where("nothing") == "models/mnist.toml:1"
 
 

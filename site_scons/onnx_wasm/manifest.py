@@ -288,7 +288,7 @@ class Manifest:
             File and line, as in ``models/mnist/mnist.toml:12``; the nearest table's line if the key is not written.
         """
         named: dict[str | int, tuple[Input | Output, ...]] = {"input": self.inputs, "output": self.outputs}
-        names = [its.name for its in named.get(place[0], ())]
+        names = [its.name for its in named.get(place[0] if place else "", ())]
         if len(place) > 1 and place[1] in names:
             place = (place[0], names.index(str(place[1])), *place[2:])
         return where(self.path, self.text, place)
