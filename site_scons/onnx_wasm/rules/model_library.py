@@ -41,7 +41,7 @@ def _targets(target: list[File], source: list[File], _env: Environment) -> tuple
 
 
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
-    declared: dict[str, object] = {"inputs": [], "outputs": []} | dict(env.get("INTERFACE", {}))
+    declared = {"inputs": [], "outputs": [], **env.get("INTERFACE", {})}
     return step.Words(
         [
             *("--object", source[0].path, "--graph", source[1].path, "--params", source[2].path),

@@ -41,7 +41,7 @@ def _targets(target: list[File], source: list[File], _env: Environment) -> tuple
 
 
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
-    freeze: dict[str, object] = {"shapes": {}, "dimensions": {}} | dict(env.get("FREEZE", {}))
+    freeze = {"shapes": {}, "dimensions": {}, **env.get("FREEZE", {})}
     files = ["--model", source[0].path, "--ir", target[0].path, "--weights", target[1].path]
     return step.Words([*files, "--freeze", json.dumps(freeze, sort_keys=True), "--sha256", env.get("SHA256", "")])
 
