@@ -8,14 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onnx_wasm.errors import BuildError, Problem
-from onnx_wasm.manifest import CHANNELS, Image, Input, Output
+from onnx_wasm.manifest import CHANNELS, Image, Input, Output, as_argument
 
 DTYPES = (
     *("float32", "float64", "float16"),
@@ -95,7 +94,7 @@ def combine(graph: Mapping[str, Any], inputs: Sequence[Input], outputs: Sequence
             for name, entry in zip(names, entries, strict=True)
         }
         return {
-            name: Tensor(name, _as_argument(name), row["dltype"], tuple(row["shape"]), row["storage_offset"], "npy")
+            name: Tensor(name, as_argument(name), row["dltype"], tuple(row["shape"]), row["storage_offset"], "npy")
             for name, row in rows.items()
         }
 
@@ -164,12 +163,8 @@ def _tensor(it: Tensor) -> bytes:
 def _image(it: Image) -> bytes:
     assert it.layout is not None
     channels = CHANNELS[it.color]
-    numbers = struct.pack(f"<{2 * channels}f", *_per_channel(it.scale, channels), *_per_channel(it.mean, channels))
+    numbers = struct.pack(f"<{2 * channels}f", *it.scale, *it.mean)
     return _words(_LAYOUTS.index(it.layout), _COLORS.index(it.color), _RESIZES.index(it.resize), channels) + numbers
-
-
-def _per_channel(values: Sequence[float], channels: int) -> Sequence[float]:
-    return values if len(values) == channels else tuple(values) * channels
 
 
 def _words(*values: int) -> bytes:
@@ -179,10 +174,6 @@ def _words(*values: int) -> bytes:
 def _string(text: str) -> bytes:
     data = text.encode()
     return _words(len(data)) + data + bytes(-len(data) % 4)
-
-
-def _as_argument(name: str) -> str:
-    return re.sub(r"\W|^(?=\d)", "_", name, flags=re.ASCII)
 
 
 def _read_as(tensor: Tensor, declared: Input) -> Tensor:
