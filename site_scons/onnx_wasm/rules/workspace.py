@@ -9,7 +9,7 @@ from pathlib import Path
 
 from SCons.Environment import Base as Environment
 from SCons.Node import Node, executed, up_to_date
-from SCons.Script import GetOption
+from SCons.Script import COMMAND_LINE_TARGETS, GetOption
 
 from onnx_wasm import toolchain
 from onnx_wasm.manifest import Manifest
@@ -40,8 +40,10 @@ class Workspace:
         """Names every module that this run built, or was asked for and found up to date, with its size and hash."""
         if GetOption("no_exec") or GetOption("clean"):
             return
+        asked = any(target == "all" or target.endswith(".wasm") for target in COMMAND_LINE_TARGETS)
+        reported = (executed, up_to_date) if asked else (executed,)
         for module in self.modules:
-            if module.get_state() in (executed, up_to_date) and module.exists():
+            if module.get_state() in reported and module.exists():
                 data = Path(module.get_path()).read_bytes()
                 digest = hashlib.sha256(data).hexdigest()
                 sys.stdout.write(f"{module.get_path()}  {len(data):,} bytes  sha256:{digest}\n")
