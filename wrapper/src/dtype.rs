@@ -70,7 +70,7 @@ impl Dtype {
     /// Writes a number as one element. Integers are rounded half to even and saturate, as ONNX's QuantizeLinear does;
     /// bool is whether the number is not zero.
     ///
-    /// `element` has the size of the dtype.
+    /// `element` has at least the size of the dtype.
     pub fn store(self, value: f32, element: &mut [u8]) {
         match self {
             Dtype::Float32 => put(element, value.to_le_bytes()),
@@ -90,7 +90,7 @@ impl Dtype {
 
     /// A key that orders elements as their values do; none for NaN.
     ///
-    /// `element` has the size of the dtype.
+    /// `element` has at least the size of the dtype.
     pub fn order(self, element: &[u8]) -> Option<i64> {
         match self {
             Dtype::Float32 => order_of_float(u32::from_le_bytes(get(element)).into(), 31, 0x7F80_0000),
@@ -115,7 +115,7 @@ fn put<const N: usize>(element: &mut [u8], bytes: [u8; N]) {
 }
 
 fn get<const N: usize>(element: &[u8]) -> [u8; N] {
-    element.try_into().unwrap_or([0; N])
+    element.get(..N).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; N])
 }
 
 /// IEEE 754 numbers are a sign and a magnitude; both zeros are one number.

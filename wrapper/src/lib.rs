@@ -2,6 +2,8 @@
 //! runs the model, and gives the outputs. Compiled once per platform and set of features; the linker joins it with a model's
 //! library afterwards.
 
+#[cfg(target_arch = "wasm32")]
+mod bytes;
 pub mod call;
 pub mod descriptor;
 pub mod dtype;

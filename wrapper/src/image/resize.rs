@@ -6,54 +6,125 @@ use crate::dtype::Dtype;
 
 /// Fills `tensor` with a picture, resized and converted.
 pub fn resize(picture: &Picture, image: &Image, dtype: Dtype, tensor: &mut [u8]) {
-    let channels = image.color.channels();
-    let (pixel_step, channel_step) = match image.layout {
-        Layout::Nchw => (1, image.height * image.width),
-        Layout::Nhwc => (channels, 1),
-    };
-    let size = dtype.size();
-    for y in 0..image.height {
-        for x in 0..image.width {
-            let values = convert(sample(picture, image, x, y), image.color);
-            let position = (y * image.width + x) * pixel_step;
-            for (channel, value) in values.iter().take(channels).enumerate() {
-                let start = (position + channel * channel_step) * size;
-                if let Some(element) = tensor.get_mut(start..start + size) {
-                    dtype.store((f32::from(*value) - image.mean[channel]) * image.scale[channel], element);
-                }
-            }
-        }
-    }
-}
-
-/// The colours of a pixel in the tensor's order. Gray is ITU-R BT.601 in 16 bits fixed point, as Pillow computes it.
-fn convert([red, green, blue]: [u8; 3], color: Color) -> [u8; 3] {
-    match color {
-        Color::Gray => {
-            let sum = u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000;
-            [(sum >> 16) as u8; 3]
-        }
-        Color::Rgb => [red, green, blue],
-        Color::Bgr => [blue, green, red],
-    }
-}
-
-fn sample(picture: &Picture, image: &Image, x: usize, y: usize) -> [u8; 3] {
+    let mut target = Target::new(image, dtype, tensor);
     match image.resize {
-        Resize::Nearest => {
-            picture.pixel(nearest(x, picture.width, image.width), nearest(y, picture.height, image.height))
-        }
-        Resize::Bilinear => bilinear(
-            picture,
-            Position::new(x, picture.width, image.width),
-            Position::new(y, picture.height, image.height),
-        ),
+        Resize::Nearest => nearest(picture, image, &mut target),
+        Resize::Bilinear => bilinear(picture, image, &mut target),
     }
 }
 
-/// The source's pixel that holds the centre of a target's pixel: ⌊(i + ½) · source / target⌋.
-fn nearest(index: usize, source: usize, target: usize) -> usize {
-    ((2 * index as u64 + 1) * source as u64 / (2 * target as u64)) as usize
+/// The tensor as it is filled, pixel by pixel.
+struct Target<'a> {
+    image: &'a Image,
+    dtype: Dtype,
+    elements: &'a mut [u8],
+    /// Bytes from one pixel to the next, and from one channel to the next.
+    pixel_step: usize,
+    channel_step: usize,
+    next: usize,
+}
+
+impl<'a> Target<'a> {
+    fn new(image: &'a Image, dtype: Dtype, elements: &'a mut [u8]) -> Target<'a> {
+        let size = dtype.size();
+        let (pixel_step, channel_step) = match image.layout {
+            Layout::Nchw => (size, image.height * image.width * size),
+            Layout::Nhwc => (image.color.channels() * size, size),
+        };
+        Target { image, dtype, elements, pixel_step, channel_step, next: 0 }
+    }
+
+    #[inline]
+    fn push(&mut self, pixel: [u8; 3]) {
+        match self.image.color {
+            Color::Gray => self.put(0, gray(pixel)),
+            Color::Rgb => (0..3).for_each(|channel| self.put(channel, pixel[channel])),
+            Color::Bgr => (0..3).for_each(|channel| self.put(channel, pixel[2 - channel])),
+        }
+        self.next += self.pixel_step;
+    }
+
+    #[inline]
+    fn put(&mut self, channel: usize, value: u8) {
+        let value = (f32::from(value) - self.image.mean[channel]) * self.image.scale[channel];
+        if let Some(element) = self.elements.get_mut(self.next + channel * self.channel_step..) {
+            self.dtype.store(value, element);
+        }
+    }
+}
+
+/// ITU-R BT.601 in 16 bits fixed point, as Pillow computes it.
+#[inline]
+fn gray([red, green, blue]: [u8; 3]) -> u8 {
+    ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
+}
+
+/// The source's pixels that hold the centres of the target's: ⌊(i + ½) · source / target⌋.
+fn nearest(picture: &Picture, image: &Image, target: &mut Target) {
+    for row in Centres::new(picture.height, image.height) {
+        for column in Centres::new(picture.width, image.width) {
+            target.push(picture.pixel(column, row));
+        }
+    }
+}
+
+/// ⌊(2i + 1) · source / (2 · target)⌋ for each i below target, by additions alone.
+struct Centres {
+    position: usize,
+    /// Of 2 · target.
+    remainder: u64,
+    left: usize,
+    step: usize,
+    step_remainder: u64,
+    whole: u64,
+}
+
+impl Centres {
+    fn new(source: usize, target: usize) -> Centres {
+        let (source, whole) = (source as u64, 2 * target as u64);
+        Centres {
+            position: (source / whole) as usize,
+            remainder: source % whole,
+            left: target,
+            step: (2 * source / whole) as usize,
+            step_remainder: 2 * source % whole,
+            whole,
+        }
+    }
+}
+
+impl Iterator for Centres {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        let current = self.position;
+        self.position += self.step;
+        self.remainder += self.step_remainder;
+        if self.remainder >= self.whole {
+            self.remainder -= self.whole;
+            self.position += 1;
+        }
+        Some(current)
+    }
+}
+
+fn bilinear(picture: &Picture, image: &Image, target: &mut Target) {
+    for row in 0..image.height {
+        let y = Position::new(row, picture.height, image.height);
+        for column in 0..image.width {
+            let x = Position::new(column, picture.width, image.width);
+            let top = blend(picture.pixel(x.first, y.first), picture.pixel(x.second, y.first), x.share);
+            let bottom = blend(picture.pixel(x.first, y.second), picture.pixel(x.second, y.second), x.share);
+            // Rounded to whole numbers, as an image of 8 bits a channel is.
+            let mut pixel = [0; 3];
+            for (channel, value) in pixel.iter_mut().enumerate() {
+                *value = (top[channel] + (bottom[channel] - top[channel]) * y.share + 0.5) as u8;
+            }
+            target.push(pixel);
+        }
+    }
 }
 
 /// A place between two neighbouring pixels of the source.
@@ -73,17 +144,6 @@ impl Position {
         let first = clamped as usize;
         Position { first, second: (first + 1).min(last), share: (clamped - first as f64) as f32 }
     }
-}
-
-/// Rounded to whole numbers, as an image of 8 bits a channel is.
-fn bilinear(picture: &Picture, x: Position, y: Position) -> [u8; 3] {
-    let top = blend(picture.pixel(x.first, y.first), picture.pixel(x.second, y.first), x.share);
-    let bottom = blend(picture.pixel(x.first, y.second), picture.pixel(x.second, y.second), x.share);
-    let mut pixel = [0; 3];
-    for (channel, value) in pixel.iter_mut().enumerate() {
-        *value = (top[channel] + (bottom[channel] - top[channel]) * y.share + 0.5) as u8;
-    }
-    pixel
 }
 
 fn blend(first: [u8; 3], second: [u8; 3], share: f32) -> [f32; 3] {
