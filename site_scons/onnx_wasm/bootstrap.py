@@ -35,6 +35,7 @@ _PIP_INSTALL = ("-m", "pip", "install", "--require-hashes", "--no-deps", "--only
 _APT_GET = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends")
 _APT_LISTS_LOCK = "/var/lib/apt/lists/lock"
 _APT_LISTS_PATIENCE = 60
+_DPKG_HALF_INSTALLED = "UFH"  # unpacked, failed to configure, half installed: dpkg-query(1)
 _LINES_OF_LOG = 20
 
 
@@ -155,7 +156,20 @@ def _lacking(checkout: Checkout) -> dict[str, Missing]:
         lacking["venv"] = Missing(f"{sys.executable} lacks the module ensurepip")
     if "crates" not in {**survey.found, **lacking} and shutil.which("apt-get") and (lacking or _may_apt()):
         lacking["crates"] = Missing("no packaged crates")
-    return lacking
+    return {**_half_installed(), **lacking} if _may_apt() else lacking
+
+
+def _half_installed() -> dict[str, Missing]:
+    """The tools whose package an interrupted apt left without being configured: its program may be there all the same."""
+    packages = remedies.apt_packages(remedies.APT_PACKAGES)
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package}\n", *packages]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    half = {line.split()[-1] for line in answer.splitlines() if line[1] in _DPKG_HALF_INSTALLED}
+    return {
+        tool: Missing(f"{' '.join(sorted(half.intersection(packages)))} only half installed")
+        for tool, packages in remedies.APT_PACKAGES.items()
+        if half.intersection(packages)
+    }
 
 
 def _may_apt() -> bool:
