@@ -133,12 +133,13 @@ def _verbose() -> bool:
 
 
 def _tool_values(env: Environment, step: Step) -> list[Node]:
-    found = ((name, getattr(workspace.of(env).toolchain, name)) for name in step.tools)
-    return [env.Value(tool.fingerprint, name=f"toolchain: {name}") for name, tool in found if tool is not None]
+    # Without a name of their own: `--debug=explain` takes a Value that has one for new in every run.
+    found = (getattr(workspace.of(env).toolchain, name) for name in step.tools)
+    return [env.Value(tool.fingerprint) for tool in found if tool is not None]
 
 
 def _source_value(env: Environment, step: Step) -> Node:
-    return env.Value(_digest(step.sources), name=f"onnx_wasm sources of {step.rule}")
+    return env.Value(f"onnx_wasm sources of {step.rule} {_digest(step.sources)}")
 
 
 @functools.cache
