@@ -32,11 +32,28 @@ def wasm_model(env: Environment, manifests: object) -> list[Node]:
     """
     nodes = [env.arg2nodes(each, env.fs.File)[0] for each in flatten([manifests])]
     try:
-        return [_declare(env, model) for model in _load(env, [Path(node.srcnode().path) for node in nodes])]
+        first = not workspace.of(env).models
+        models = _load(env, [Path(node.srcnode().path) for node in nodes])
+        env.Help(_help(models, first), append=True, local_only=True)
+        return [_declare(env, model) for model in models]
     except BuildError as error:
         sys.stderr.write(f"{error}\n")
         env.Exit(2)
         raise AssertionError from error  # Exit does not return
+
+
+def _help(models: Iterable[Manifest], first: bool) -> str:
+    """What ``scons --help`` says of the models."""
+    head = """
+Targets of each model, and what they do; "all" builds every module, "test" runs every test:
+  MODEL.wasm              build the module, for the first of its platforms
+  MODEL.PLATFORM.wasm     build it for another
+  MODEL.test              run the tests of its manifest
+  MODEL.run KEY=FILE...   run it on files
+Models:
+"""
+    lines = (f"  {it.model.name:<22}  {it.path}  ({', '.join(it.compile.platforms)})\n" for it in models)
+    return (head if first else "") + "".join(lines)
 
 
 def _load(env: Environment, paths: Iterable[Path]) -> list[Manifest]:
