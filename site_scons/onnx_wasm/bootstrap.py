@@ -23,7 +23,7 @@ from pathlib import Path
 
 from onnx_wasm import remedies, toolchain
 from onnx_wasm.errors import BuildError, Problem
-from onnx_wasm.toolchain import PACKAGES, Missing, Survey
+from onnx_wasm.toolchain import CRATES_FOLDER, PACKAGES, Missing, Survey
 
 FAILED = 2
 INTERRUPTED = 130
@@ -84,13 +84,9 @@ class Checkout:
         stamp = self.stamp(profile)
         return self.python.exists() and stamp.exists() and stamp.read_bytes() == self.lock_file(profile).read_bytes()
 
-    def site_packages(self) -> list[str]:
-        """The folders of ``.venv``'s packages: one, or none."""
-        return [str(folder) for folder in self.venv.glob("lib/python3.*/site-packages")]
-
     def survey(self) -> Survey:
         """What there is of the toolchain."""
-        return toolchain.survey(python_path=self.site_packages())
+        return toolchain.survey(prefix=self.venv)
 
 
 def doctor(checkout: Checkout) -> int:
@@ -103,7 +99,7 @@ def doctor(checkout: Checkout) -> int:
     profiles = [profile for profile in LOCK_FILES if checkout.has(profile)]
     rows = [(tool.name, tool.version, " ".join(tool.command)) for tool in survey.found.values()]
     if "crates" not in {**survey.found, **survey.missing}:
-        rows.append(("crates", "as locked", "cargo's own registry"))
+        rows.append(("crates", "as locked", "crates.io, when they are needed"))
     if profiles:
         rows.append((".venv", " and ".join(profiles), str(checkout.venv)))
     for name, missing in survey.missing.items():
@@ -143,8 +139,8 @@ def setup(checkout: Checkout, profile: str) -> None:
                 tasks.append(pool.submit(_install_packages, checkout, profile, lock))
             for task in tasks:
                 task.result()
+            _vendor_crates(checkout)
             _refuse(_lacking(checkout))
-            _fetch_crates(checkout)
         _say(f"the set-up is complete ({time.monotonic() - started:.0f} s)")
 
 
@@ -155,12 +151,12 @@ def _lacking(checkout: Checkout) -> dict[str, Missing]:
     if any(importlib.util.find_spec(module) is None for module in _VENV_MODULES):
         lacking["venv"] = Missing(f"{sys.executable} lacks the module ensurepip")
     if "crates" not in {**survey.found, **lacking} and shutil.which("apt-get") and (lacking or _may_apt()):
-        lacking["crates"] = Missing("no packaged crates")
+        lacking["crates"] = Missing("no packages of the wrapper's crates")
     return {**_half_installed(), **lacking} if _may_apt() else lacking
 
 
 def _half_installed() -> dict[str, Missing]:
-    """The tools whose package an interrupted apt left without being configured: its program may be there all the same."""
+    """The tools whose package an interrupted apt did not configure: the program may be there all the same."""
     packages = remedies.apt_packages(remedies.APT_PACKAGES)
     query = ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package}\n", *packages]
     answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout
@@ -240,7 +236,7 @@ def _whole_venv(checkout: Checkout, profile: str) -> Iterator[bool]:
 
 
 def _installed(checkout: Checkout) -> set[str]:
-    return {entry for folder in checkout.site_packages() for entry in os.listdir(folder)}  # noqa: PTH208
+    return {path.name for path in checkout.venv.glob("lib/python3.*/site-packages/*")}
 
 
 def _write_whole(path: Path, content: bytes) -> None:
@@ -283,14 +279,17 @@ def _apt_update() -> None:
             time.sleep(1)
 
 
-def _fetch_crates(checkout: Checkout) -> None:
-    """Has cargo fetch the wrapper's crates now, so that no build needs the network."""
+def _vendor_crates(checkout: Checkout) -> None:
+    """Fetches the wrapper's crates where there are no packages of the locked versions: builds need no network."""
     found = checkout.survey().found
-    if "crates" not in found:
-        manifest = checkout.top / "wrapper" / "Cargo.toml"
+    if "crates" not in found and "cargo" in found:
         _say("fetching the wrapper's crates")
-        fetch = ["fetch", "--locked", "--target", remedies.RUST_TARGET, "--manifest-path", str(manifest)]
-        _run("cargo", [*found["cargo"].command, *fetch])
+        partial = checkout.venv / f".{CRATES_FOLDER}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        manifest = checkout.top / "wrapper" / "Cargo.toml"
+        vendor = ["vendor", "--quiet", "--locked", "--versioned-dirs", "--manifest-path", str(manifest), str(partial)]
+        _run("cargo", [*found["cargo"].command, *vendor])
+        partial.replace(checkout.venv / CRATES_FOLDER)
 
 
 def _run(what: str, command: Sequence[str], keep: int | None = None) -> None:

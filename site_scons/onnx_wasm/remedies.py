@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 RUST_TARGET = "wasm32-unknown-unknown"
 
-CRATES = ("jpeg-decoder", "libm", "png", "serde_json")
+CRATES = ("jpeg-decoder", "libm", "png")
 """The crates that the wrapper names in its Cargo.toml."""
 
 APT_PACKAGES = {
@@ -19,7 +19,7 @@ APT_PACKAGES = {
     "cc": ("gcc", "libc6-dev"),
     "linker": ("lld",),
     "archiver": ("llvm",),
-    "crates": tuple(f"librust-{name.replace('_', '-')}-dev" for name in CRATES),
+    "crates": tuple(f"librust-{name}-dev" for name in CRATES),
 }
 """What Debian and Ubuntu call the packages that bring each tool, in the version that goes with the release's rustc."""
 

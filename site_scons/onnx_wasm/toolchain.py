@@ -14,7 +14,7 @@ These environment variables name a tool outright; nothing is then searched for i
 | ``ONNX_WASM_CC`` | the C compiler with which cargo links build scripts for this machine |
 | ``ONNX_WASM_LINKER`` | ``wasm-ld``, ``lld`` or ``rust-lld`` |
 | ``ONNX_WASM_ARCHIVER`` | ``llvm-ar`` |
-| ``ONNX_WASM_CRATES`` | a folder of unpacked crates, as Debian's ``librust-*-dev`` packages make it |
+| ``ONNX_WASM_CRATES`` | a folder of unpacked crates, as ``cargo vendor --versioned-dirs`` makes it |
 
 Everything here is standard library: it runs before there is a ``.venv``, and in every build.
 """
@@ -34,7 +34,7 @@ from typing import cast
 
 from onnx_wasm import remedies
 from onnx_wasm.errors import BuildError, Problem
-from onnx_wasm.remedies import CRATES, RUST_TARGET
+from onnx_wasm.remedies import RUST_TARGET
 
 PACKAGES = {
     "tvm": ("apache-tvm", "apache-tvm-ffi"),
@@ -46,7 +46,11 @@ PACKAGES = {
 }
 """The Python distributions that make up each tool; the first gives its version."""
 
-_DEBIAN_CRATES = "/usr/share/cargo/registry"
+CRATES_FOLDER = "crates"
+"""Where in a virtual environment the wrapper's crates are, if the system has no packages of them."""
+
+_DEBIAN_CRATES = Path("/usr/share/cargo/registry")
+_LOCKED_CRATE = re.compile(r'^name = "(.+)"\nversion = "(.+)"\nsource = ', re.MULTILINE)
 _LLVM_MAJORS = range(11, 40)
 _SECONDS_TO_ANSWER = 60
 
@@ -140,29 +144,28 @@ def find(environ: Mapping[str, str] = os.environ, cache: Path | None = None) -> 
     return Toolchain(**result.found)
 
 
-def survey(
-    environ: Mapping[str, str] = os.environ, cache: Path | None = None, python_path: Sequence[str] | None = None
-) -> Survey:
+def survey(environ: Mapping[str, str] = os.environ, cache: Path | None = None, prefix: Path | None = None) -> Survey:
     """Looks for every tool and tells what is there and what is not.
 
     Args:
         environ: As for ``find``.
         cache: As for ``find``.
-        python_path: The folders to search for Python packages; None for those of this process.
+        prefix: The virtual environment that holds Python packages, and perhaps crates; None for this process's.
     """
+    python_path = sys.path if prefix is None else [str(path) for path in prefix.glob("lib/python3.*/site-packages")]
     memory = _Memory(cache)
     search = _Search(environ, memory)
     rust = search.rust()
     known = rust if isinstance(rust, _Rust) else None
     results: dict[str, Tool | Missing | None] = {
         "python": _python(),
-        **_python_packages(sys.path if python_path is None else python_path, memory),
+        **_python_packages(python_path, memory),
         "rustc": rust.rustc if isinstance(rust, _Rust) else rust,
         "cargo": search.cargo(known),
         "cc": search.cc(),
         "linker": search.linker(known),
         "archiver": search.archiver(known),
-        "crates": search.crates(),
+        "crates": search.crates(prefix or Path(sys.prefix)),
     }
     memory.save()
     return Survey(
@@ -272,18 +275,18 @@ class _Search:
         candidates = self._of_llvm("llvm-ar", "llvm-ar", rust)
         return self._first("archiver", candidates, "no archiver that reads WebAssembly objects (llvm-ar)")
 
-    def crates(self) -> Tool | Missing | None:
-        """The folder of the wrapper's crates; None if there is none, which is for cargo to mend."""
+    def crates(self, prefix: Path) -> Tool | Missing | None:
+        """The first folder that holds every crate in the wrapper's lock file; None leaves them to cargo's downloads."""
         variable = "ONNX_WASM_CRATES"
         named = self.environ.get(variable)
-        folder = Path(named or _DEBIAN_CRATES)
-        fingerprint = self.memory.recall("crates", folder, _crates_fingerprint) if folder.is_dir() else ""
-        if fingerprint:
-            return Tool("crates", folder, "packaged", fingerprint)
+        locked = _locked_crates()
+        for folder in [Path(named)] if named else [_DEBIAN_CRATES, prefix / CRATES_FOLDER]:
+            manifests = [folder / crate / name for crate in locked for name in ("Cargo.toml", ".cargo-checksum.json")]
+            if all(manifest.is_file() for manifest in manifests):
+                digest = _digest(b"".join(manifest.read_bytes() for manifest in manifests))
+                return Tool("crates", folder, f"{len(locked)} as locked", f"{' '.join(locked)} {digest}")
         return (
-            Missing(f"{variable} names {named}, which lacks a crate of {', '.join(CRATES)}", variable)
-            if named
-            else None
+            Missing(f"{variable} names {named}, which lacks crates of {_wrapper_lock()}", variable) if named else None
         )
 
     def _rustc_candidates(self) -> list[Path]:
@@ -410,31 +413,16 @@ def _read_json(path: Path) -> dict[str, str]:
     return cast("dict[str, str]", content) if isinstance(content, dict) else {}
 
 
-def _crates_fingerprint(registry: Path) -> str:
-    """Versions of the wrapper's crates and the hash of their manifests and those of all they depend on.
+def _locked_crates() -> list[str]:
+    """The wrapper's crates as its lock file has them, each as the name of its folder: ``png-0.17.7``."""
+    return [f"{name}-{version}" for name, version in _LOCKED_CRATE.findall(_wrapper_lock().read_text("utf-8"))]
 
-    Empty if one of the wrapper's own is not there.
-    """
-    import tomllib
 
-    folders: dict[str, list[Path]] = {}
-    for entry in sorted(_names_in(registry)):
-        folders.setdefault(re.sub(r"-\d+\..*", "", entry), []).append(registry / entry)
-    if any(name not in folders for name in CRATES):
-        return ""
-    manifests: dict[str, bytes] = {}
-    wanted = list(CRATES)
-    while wanted:
-        for folder in folders.pop(wanted.pop(), []):
-            content = (folder / "Cargo.toml").read_bytes()
-            manifests[folder.name] = content
-            manifest = tomllib.loads(content.decode())
-            wanted += [
-                table.get("package", name) if isinstance(table, dict) else name
-                for name, table in manifest.get("dependencies", {}).items()
-            ]
-    own = " ".join(name for name in sorted(manifests) if re.sub(r"-\d+\..*", "", name) in CRATES)
-    return f"{own} {_digest(b''.join(content for _, content in sorted(manifests.items())))}"
+def _wrapper_lock() -> Path:
+    """The wrapper's lock file: inside the package when that is installed, beside ``site_scons`` in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "wrapper" / "Cargo.lock"
+    return installed if installed.exists() else package.parents[1] / "wrapper" / "Cargo.lock"
 
 
 def _rustup_default(home: Path) -> str:
