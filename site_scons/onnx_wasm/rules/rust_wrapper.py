@@ -26,7 +26,7 @@ def rule() -> Builder:
     Args:
         target: The library, ``build/teaclave/wrapper/libwrapper.a``.
         source: Nothing: the crate's sources are found.
-        PLATFORM: Where the module will run. Default ``teaclave``.
+        WASM_PLATFORM: Where the module will run. Default ``teaclave``.
         FEATURES: The crate's features: ``image`` to decode pictures, ``graph`` for the executor of that name.
     """
     return step.builder(_STEP, _arguments, _sources, suffix=".a")
@@ -46,7 +46,7 @@ def _arguments(target: Sequence[File], _source: Sequence[File], env: Environment
     tools = workspace.of(env).toolchain
     features = [word for feature in env.get("FEATURES", ()) for word in ("--feature", feature)]
     return step.Words(
-        ["--platform", env.get("PLATFORM", "teaclave"), *features, "--library", target[0].path],
+        ["--platform", env.get("WASM_PLATFORM", "teaclave"), *features, "--library", target[0].path],
         [
             *("--rustc", str(tools.rustc.path), "--cargo", str(tools.cargo.path)),
             *("--source", str(step.wrapper_crate()), "--work", _work(target[0])),

@@ -136,7 +136,7 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
     compiled = env.WasmObject(
         folder.File(f"{name}.o"),
         ir,
-        PLATFORM=platform,
+        WASM_PLATFORM=platform,
         OPT_LEVEL=compile_.opt_level,
         EXECUTOR=compile_.executor,
         **common,
@@ -145,7 +145,7 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
         folder.File(f"lib{name}.a"), compiled, INTERFACE=declared, EXECUTOR=compile_.executor, **common
     )
     return env.WasmModule(
-        folder.File(f"{name}.wasm"), [library[0], _wrapper(env, model, platform)], PLATFORM=platform, **common
+        folder.File(f"{name}.wasm"), [library[0], _wrapper(env, model, platform)], WASM_PLATFORM=platform, **common
     )[0]
 
 
@@ -158,7 +158,7 @@ def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:
     folder = "-".join(["wrapper", *features])
     library = env.File(f"$ONNX_WASM_BUILD/{platform}/{folder}/libwrapper.a")
     if not library.has_builder():
-        env.RustWrapper(library, [], PLATFORM=platform, FEATURES=features)
+        env.RustWrapper(library, [], WASM_PLATFORM=platform, FEATURES=features)
     return library
 
 

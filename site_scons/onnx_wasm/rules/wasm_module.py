@@ -28,7 +28,7 @@ def rule() -> Builder:
     Args:
         target: The module, ``build/x/mnist.wasm``.
         source: The model's library, then the wrapper's.
-        PLATFORM: Where the module will run. Default ``teaclave``.
+        WASM_PLATFORM: Where the module will run. Default ``teaclave``.
         MANIFEST: The manifest that messages name.
     """
     return step.builder(_STEP, _arguments, suffix=".wasm")
@@ -36,5 +36,5 @@ def rule() -> Builder:
 
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
     libraries = [word for library in source for word in ("--library", library.path)]
-    signed = [*libraries, "--platform", env.get("PLATFORM", "teaclave"), "--module", target[0].path]
+    signed = [*libraries, "--platform", env.get("WASM_PLATFORM", "teaclave"), "--module", target[0].path]
     return step.Words(signed, ["--linker", json.dumps(workspace.of(env).toolchain.linker.command)])

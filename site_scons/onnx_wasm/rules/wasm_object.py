@@ -26,7 +26,7 @@ def rule() -> Builder:
         target: The object, ``build/x/mnist.o``. The graph, ``mnist.graph.json``, and the parameters, ``mnist.params``,
             are put beside it.
         source: What ``TvmIr`` made: the IR, then the weights.
-        PLATFORM: Where the module will run. Default ``teaclave``.
+        WASM_PLATFORM: Where the module will run. Default ``teaclave``.
         OPT_LEVEL: LLVM's, 0 to 3. Default 3.
         EXECUTOR: ``aot`` or ``graph``. Default ``aot``.
         MANIFEST: The manifest that messages name.
@@ -42,7 +42,7 @@ def _arguments(target: Sequence[File], source: Sequence[File], env: Environment)
     return step.Words(
         [
             *("--ir", source[0].path, "--weights", source[1].path),
-            *("--platform", env.get("PLATFORM", "teaclave")),
+            *("--platform", env.get("WASM_PLATFORM", "teaclave")),
             *("--opt-level", str(env.get("OPT_LEVEL", 3)), "--executor", env.get("EXECUTOR", "aot")),
             *("--object", target[0].path, "--graph", target[1].path, "--params", target[2].path),
         ]
