@@ -1,8 +1,9 @@
 """The action of the rule RustWrapper: the crate ``wrapper/`` to the static library that models are linked with.
 
-The library's bytes depend on the crate, the features, the platform and the compiler, and on nothing else of the machine:
-cargo runs in a copy of the crate with an environment of its own, and a wrapper around rustc takes the machine's paths out of
-what it writes (``--remap-path-prefix`` in ``RUSTFLAGS`` would put them into cargo's hashes instead).
+The library's bytes depend on the crate, the features, the platform and the compiler, and on nothing else of the
+machine: cargo runs in a copy of the crate with an environment of its own, and a wrapper around rustc takes the
+machine's paths out of what it writes (``--remap-path-prefix`` in ``RUSTFLAGS`` would put them into cargo's hashes
+instead).
 """
 
 from __future__ import annotations
@@ -45,13 +46,16 @@ class Cargo:
     work: Path
     crates: Path | None
 
-    def run(self, words: Sequence[str], rust_flags: Sequence[str] = (), label: str = "wrapper") -> None:
+    def run(self, words: Sequence[str], rust_flags: Sequence[str] = (), label: str = "wrapper") -> str:
         """Runs a cargo command on the crate.
 
         Args:
             words: The command and its options.
             rust_flags: Options for every call of rustc for the target.
             label: What messages call this step.
+
+        Returns:
+            What cargo, and the programs it started, printed on their standard output.
 
         Raises:
             BuildError: Cargo fails; the message is its own.
@@ -69,10 +73,11 @@ class Cargo:
             check=False,
         )
         if result.returncode:
-            message = f"{self.cargo} {command} failed:\n{result.stderr.strip()}"
+            message = f"{self.cargo} {command} failed:\n{(result.stderr + result.stdout).strip()}"
             raise BuildError(
                 Problem(label, message, f"the compiler is {self.rustc}; ./sconsw doctor tells what is missing")
             )
+        return result.stdout
 
     def _environment(self, rust_flags: Sequence[str]) -> dict[str, str]:
         # rustup's rustc needs to know where rustup is.
