@@ -44,11 +44,12 @@ def _sources(target: list[File], source: list[File], env: Environment) -> tuple[
 
 def _arguments(target: Sequence[File], _source: Sequence[File], env: Environment) -> step.Words:
     tools = workspace.of(env).toolchain
+    crates = ["--crates", str(tools.crates.path)] if tools.crates else []
     features = [word for feature in env.get("FEATURES", ()) for word in ("--feature", feature)]
     return step.Words(
         ["--platform", env.get("WASM_PLATFORM", "teaclave"), *features, "--library", target[0].path],
         [
-            *("--rustc", str(tools.rustc.path), "--cargo", str(tools.cargo.path)),
+            *("--rustc", str(tools.rustc.path), "--cargo", str(tools.cargo.path), *crates),
             *("--source", str(step.wrapper_crate()), "--work", _work(target[0])),
         ],
     )
