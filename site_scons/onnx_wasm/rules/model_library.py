@@ -16,7 +16,7 @@ _STEP = step.Step(
     "ModelLibrary",
     "model_library",
     (
-        *("errors.py", "interface.py", "manifest.py", "toml_lines.py", "toml_tables.py", "wasm.py"),
+        *("errors.py", "interface.py", "manifest.py", "toml_tables.py", "wasm.py"),
         *("actions/common.py", "actions/model_library.py"),
     ),
     ("python", "archiver"),
