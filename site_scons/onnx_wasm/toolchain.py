@@ -21,6 +21,7 @@ Everything here is standard library: it runs before there is a ``.venv``, and in
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -247,7 +248,7 @@ class _Search:
     memory: _Memory
 
     def rust(self) -> _Rust | Missing:
-        """The first rustc that has the target: of those on PATH, of rustup's, of the system's."""
+        """The first rustc that has the target: of those on PATH, then of rustup's."""
         variable = "ONNX_WASM_RUSTC"
         named = self.environ.get(variable)
         for candidate in [Path(named)] if named else self._rustc_candidates():
@@ -297,7 +298,7 @@ class _Search:
             _names_in(home / "toolchains"), key=lambda name: (name != chosen, name[:6] != "stable", name)
         )
         rustup = [home / "toolchains" / name / "bin" / "rustc" for name in installed]
-        return [*on_path, *rustup, Path("/usr/bin/rustc")]
+        return [*on_path, *rustup]
 
     def _rust_with_target(self, program: Path) -> _Rust | None:
         if not _is_program(program):
@@ -370,7 +371,7 @@ class _Search:
         return "" if done.returncode else done.stdout.decode("utf-8", "replace")
 
     def _on_path(self, name: str) -> list[Path]:
-        folders = [*self.environ.get("PATH", "").split(os.pathsep), "/usr/bin"]
+        folders = self.environ.get("PATH", os.defpath).split(os.pathsep)
         programs = (Path(folder, name) for folder in dict.fromkeys(folders) if folder.startswith("/"))
         return [program for program in programs if _is_program(program)]
 
@@ -402,7 +403,8 @@ class _Memory:
             partial.write_text(json.dumps(self._new, indent=1), "utf-8")
             partial.replace(self._path)
         except OSError:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
 
 
 def _read_json(path: Path) -> dict[str, str]:
