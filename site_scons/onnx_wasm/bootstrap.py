@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,8 @@ _PIP_INSTALL = ("-m", "pip", "install", "--require-hashes", "--no-deps", "--only
 _APT_GET = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends")
 _APT_LISTS_LOCK = "/var/lib/apt/lists/lock"
 _APT_LISTS_PATIENCE = 60
-_DPKG_HALF_INSTALLED = "UFH"  # unpacked, failed to configure, half installed: dpkg-query(1)
+# Unpacked, failed to configure, half installed: dpkg-query(1).
+_DPKG_HALF_INSTALLED = re.compile(r"^.[UFH].? (\S+)$", re.MULTILINE)
 _LINES_OF_LOG = 20
 
 
@@ -160,7 +162,7 @@ def _half_installed() -> dict[str, Missing]:
     packages = remedies.apt_packages(remedies.APT_PACKAGES)
     query = ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package}\n", *packages]
     answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout
-    half = {line.split()[-1] for line in answer.splitlines() if line[1] in _DPKG_HALF_INSTALLED}
+    half = set(_DPKG_HALF_INSTALLED.findall(answer))
     return {
         tool: Missing(f"{' '.join(sorted(half.intersection(packages)))} only half installed")
         for tool, packages in remedies.APT_PACKAGES.items()
@@ -260,7 +262,7 @@ def _apt_install(tools: Iterable[str]) -> None:
     install = [*_APT_GET, "install", *packages]
     _say(f"installing with apt: {' '.join(packages)}")
     known = subprocess.run(["apt-cache", "show", *packages], capture_output=True, check=False).returncode == 0
-    if known and subprocess.run(install, capture_output=True, env=_apt_environment(), check=False).returncode == 0:
+    if known and subprocess.run(install, capture_output=True, env=_environment(), check=False).returncode == 0:
         return
     _run("dpkg", ["dpkg", "--configure", "-a"])  # what an earlier set-up left when it was killed
     _apt_update()
@@ -308,7 +310,7 @@ def _run(what: str, command: Sequence[str], keep: int | None = None) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=_apt_environment(),
+        env=_environment(),
         pass_fds=() if keep is None else (keep,),
         check=False,
     )
@@ -317,7 +319,7 @@ def _run(what: str, command: Sequence[str], keep: int | None = None) -> None:
         raise BuildError(Problem(what, f"{' '.join(command)} ended with {done.returncode}", "\n    ".join(log)))
 
 
-def _apt_environment() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     return {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
