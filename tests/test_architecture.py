@@ -1,0 +1,216 @@
+"""Who may know whom: ARCHITECTURE.md's rules, held against the imports that are really there."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support import ROOT, command, copy, environment
+
+PACKAGE = ROOT / "site_scons/onnx_wasm"
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+HEAVY = {"tvm", "tvm_ffi", "onnx", "numpy", "safetensors", "wasmtime", "google"}
+TOML = {"toml_lines", "toml_tables"}
+
+ALLOWED = {
+    "errors": set[str](),
+    "platforms": {"errors"},
+    "wasm": {"errors"},
+    "manifest": {"errors", *TOML},
+    "toml_tables": {"errors", *TOML},
+    "toml_lines": {"errors", *TOML},
+    "interface": {"errors", "manifest", "platforms"},
+    "remedies": set[str](),
+    "toolchain": {"errors", "remedies"},
+    "bootstrap": {"errors", "remedies", "toolchain"},
+    "external_data": set[str](),
+}
+"""What of ours each module may import. Folders have tests of their own."""
+
+
+@cache
+def imports(path: Path, *, lazy: bool = True) -> frozenset[str]:
+    """The full names of the modules that a file imports.
+
+    Args:
+        path: The file.
+        lazy: Whether imports inside of functions count. Those only for type checking never do.
+    """
+
+    def statements(node: ast.AST) -> Iterator[ast.stmt]:
+        for child in ast.iter_child_nodes(node):
+            guarded = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+            function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            if guarded or (function and not lazy):
+                continue
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                yield child
+            yield from statements(child)
+
+    found: set[str] = set()
+    for statement in statements(ast.parse(path.read_text())):
+        if isinstance(statement, ast.Import):
+            found.update(alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            assert statement.level == 0, f"{path} imports relatively"
+            for alias in statement.names:
+                whole = f"{statement.module}.{alias.name}"
+                found.add(whole if whole in MODULES else str(statement.module))
+    return frozenset(found)
+
+
+def ours(path: Path, *, lazy: bool = True) -> set[str]:
+    """The modules of ours that a file imports, without the package's name."""
+    found = imports(path, lazy=lazy)
+    return {name.partition(".")[2] for name in found if name.split(".")[0] == "onnx_wasm"} - {""}
+
+
+def others(path: Path, *, lazy: bool = True) -> set[str]:
+    """The packages of others that a file imports."""
+    tops = {name.split(".")[0] for name in imports(path, lazy=lazy)}
+    return tops - set(sys.stdlib_module_names) - {"onnx_wasm"}
+
+
+def files(folder: str) -> list[Path]:
+    return sorted((PACKAGE / folder).glob("*.py"))
+
+
+@pytest.mark.parametrize("module", ALLOWED)
+def test_a_module_imports_only_what_it_may_know(module: str) -> None:
+    assert ours(PACKAGE / f"{module}.py") <= ALLOWED[module]
+
+
+def test_every_module_at_the_top_has_its_rule() -> None:
+    """A new one is added here, or to the mains below."""
+    mains = {"__init__", "__main__", "schema", "status"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == set(ALLOWED) | mains
+
+
+@pytest.mark.parametrize("path", files("rules"), ids=lambda path: path.stem)
+def test_rules_declare(path: Path) -> None:
+    assert others(path) <= {"SCons"}
+    known = {"errors", "external_data", "manifest", "platforms", "toolchain"}
+    assert all(name in known or name.split(".")[0] == "rules" for name in ours(path))
+
+
+@pytest.mark.parametrize("path", files("compiler"), ids=lambda path: path.stem)
+def test_the_compiler_knows_only_itself(path: Path) -> None:
+    assert all(name in {"errors", "platforms"} or name.split(".")[0] == "compiler" for name in ours(path))
+    assert "SCons" not in others(path)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("onnx_wasm.compiler.")])
+def test_only_the_compiler_imports_tvm(name: str) -> None:
+    assert not others(MODULES[name]) & {"tvm", "tvm_ffi"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("onnx_wasm.rules.")])
+def test_only_the_rules_import_scons(name: str) -> None:
+    assert "SCons" not in others(MODULES[name])
+    assert not any(it.split(".")[0] == "rules" for it in ours(MODULES[name]))
+
+
+@pytest.mark.parametrize("name", ["errors", "toolchain", "remedies", "bootstrap", "external_data", "manifest"])
+def test_what_runs_before_the_venv_or_in_every_build_is_standard_library(name: str) -> None:
+    assert not others(PACKAGE / f"{name}.py")
+
+
+@pytest.mark.parametrize("path", files("hosts"), ids=lambda path: path.stem)
+def test_hosts_know_only_modules_and_platforms(path: Path) -> None:
+    known = {"errors", "platforms", "status", "wasm"}
+    assert all(name in known or name.split(".")[0] == "hosts" for name in ours(path))
+
+
+@pytest.mark.parametrize("path", files("actions"), ids=lambda path: path.stem)
+def test_actions_do_not_know_each_other(path: Path) -> None:
+    assert not {name for name in ours(path) if name.split(".")[0] in ("actions", "rules")} - {"actions.common"}
+
+
+def test_no_import_runs_in_a_circle() -> None:
+    graph = {name: {f"onnx_wasm.{it}" for it in ours(path)} - {name} for name, path in MODULES.items()}
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_a_build_with_nothing_to_do_imports_nothing_heavy(built: Path, tmp_path: Path) -> None:
+    top = copy(built, tmp_path / "checkout")
+    probe = "import atexit, sys; atexit.register(lambda: print('imported:', *sys.modules)); "
+    program = f"{probe}sys.argv[0] = 'scons'; import SCons.Script; SCons.Script.main()"
+    arguments = [sys.executable, "-P", "-c", program, "mnist.wasm"]
+    run = subprocess.run(arguments, cwd=top, env=environment(), capture_output=True, text=True, check=True)
+    (line,) = (line for line in run.stdout.splitlines() if line.startswith("imported: "))
+    imported = {name.split(".")[0] for name in line.split()[1:]}
+    assert "onnx_wasm" in imported
+    assert not imported & HEAVY
+
+
+# The inputs of a step: its action's own sources and tools
+
+STEPS = sorted(path.stem for path in files("rules") if "_STEP = " in path.read_text())
+
+
+@cache
+def declared(rule: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The action, sources and tools that a rule declares; read from another process, as rules import SCons."""
+    program = f"from onnx_wasm.rules.{rule} import _STEP as s; print(repr((s.action, s.sources, s.tools)))"
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment() | {"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    value = ast.literal_eval(run.stdout)
+    assert isinstance(value, tuple)
+    return value  # type: ignore[return-value]
+
+
+@cache
+def loaded(action: str) -> tuple[set[str], set[str]]:
+    """What an action's process imports: the files of ours, relative to the package, and the packages of others.
+
+    The imports inside of the action's own functions count; those inside of what it imports only serve messages.
+    """
+    wanted = sorted(f"onnx_wasm.{it}" for it in ours(PACKAGE / f"actions/{action}.py") | {f"actions.{action}"})
+    program = f"import sys, importlib\nfor it in {wanted}: importlib.import_module(it)\nprint(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", program], env=environment() | {"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    names = run.stdout.split()
+    own = {str(MODULES[name].relative_to(PACKAGE)) for name in names if name in MODULES}
+    return own, {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("rule", STEPS)
+def test_a_step_declares_the_sources_that_its_action_imports(rule: str) -> None:
+    action, sources, _ = declared(rule)
+    imported = {name for name in loaded(action)[0] if not name.endswith("__init__.py")}
+    folders = {name for name in sources if (PACKAGE / name).is_dir()}
+    covered = {name for name in imported if name.split("/")[0] in folders}
+    written = {name for name in sources if name not in folders and not name.endswith("__init__.py")}
+    assert imported - covered == written, "declared and imported differ"
+    assert folders <= {name.split("/")[0] for name in covered}, "a folder of which nothing is imported"
+
+
+@pytest.mark.parametrize("rule", STEPS)
+def test_a_step_declares_the_packages_that_its_action_imports(rule: str) -> None:
+    action, _, tools = declared(rule)
+    packages = loaded(action)[1] & {"tvm", "numpy", "safetensors", "wasmtime"}
+    assert packages <= set(tools)
+
+
+def test_there_are_as_many_steps_as_rules() -> None:
+    assert len(STEPS) == 6
+    assert set(STEPS) == {"tvm_ir", "wasm_object", "model_library", "rust_wrapper", "wasm_module", "wasm_test"}
+
+
+def test_the_null_build_s_command_is_that_of_sconsw() -> None:
+    """``support.command`` and ``sconsw`` start SCons alike."""
+    assert '/bin/python" -P -m SCons "$@"' in (ROOT / "sconsw").read_text()
+    assert command("x")[1:] == ["-P", "-m", "SCons", "x"]
