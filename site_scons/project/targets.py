@@ -1,0 +1,84 @@
+"""The targets of this repository itself: ``test``, ``lint``, ``docs`` and the benchmarks."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from SCons.Action import Action
+from SCons.Environment import Base as Environment
+from SCons.Node import Node
+from SCons.Node.FS import File
+from SCons.Script import ARGUMENTS
+
+from onnx_wasm.rules import step, workspace
+
+_SITE = Path(__file__).parents[1]
+_HELP = """
+Targets of this repository:
+  test [TESTS=...]        run every test: those of the models, the wrapper's, and pytest; TESTS are words for pytest
+  lint                    run every linter
+  docs                    make the reference in docs/
+  bench-build             measure builds against their limits
+"""
+_MODULES = {"lint": "project.lint", "docs": "project.reference", "bench-build": "onnx_wasm.benchmarks.build"}
+
+
+def declare(env: Environment) -> None:
+    """Declares the targets; those that are not files run whenever they are asked for.
+
+    Args:
+        env: An environment that the tool has been loaded into.
+    """
+    env.Help(_HELP, append=True)
+    for name, module in _MODULES.items():
+        _command(env, name, ["-m", module], {"PYTHONPATH": str(_SITE)})
+    env.Alias("test", [_wrapper_tests(env), _command(env, "pytest", ["-m", "pytest", *_pytest_words()])])
+
+
+def _command(env: Environment, name: str, words: Sequence[str], variables: Mapping[str, str] = {}) -> Node:
+    """An alias that runs Python in the user's environment, at the top of the checkout."""
+
+    def run(**_kwargs: object) -> int:
+        command = [sys.executable, "-P", *words]
+        return subprocess.run(command, env={**os.environ, **variables}, check=False).returncode
+
+    (alias,) = env.AlwaysBuild(env.Alias(name, [], Action(run, cmdstr=None)))
+    return alias
+
+
+def _pytest_words() -> list[str]:
+    """What the user asks of pytest, or everything, on several processors."""
+    return shlex.split(ARGUMENTS.get("TESTS", "-n auto --maxprocesses 4"))
+
+
+def _wrapper_tests(env: Environment) -> Node:
+    """The report of the wrapper's tests: made again when the crate or a tool is another."""
+    crate = step.wrapper_crate()
+    rust = [path for folder in ("src", "tests") for path in sorted((crate / folder).rglob("*.rs"))]
+    sources = [env.File(str(path)) for path in (crate / "Cargo.toml", crate / "Cargo.lock", *rust)]
+    report = env.Command("$ONNX_WASM_BUILD/wrapper.test.txt", sources, _RUN)
+    tools = workspace.of(env).toolchain
+    env.Depends(report, [env.Value(tool.fingerprint) for tool in (tools.rustc, tools.cargo, tools.crates) if tool])
+    return report
+
+
+def _run_wrapper_tests(target: Sequence[File], source: Sequence[File], env: Environment) -> int:  # noqa: ARG001 - SCons's
+    tools = workspace.of(env).toolchain
+    options = {
+        "--report": target[0].path,
+        "--work": f"{target[0].path}.cargo",
+        "--source": str(step.wrapper_crate()),
+        "--rustc": str(tools.rustc.path),
+        "--cargo": str(tools.cargo.path),
+        **({"--crates": str(tools.crates.path)} if tools.crates else {}),
+    }
+    words = [word for option in options.items() for word in option]
+    return step.start([sys.executable, "-m", "project.wrapper_tests", *words])
+
+
+_RUN = Action(_run_wrapper_tests, "wrapper tests")
