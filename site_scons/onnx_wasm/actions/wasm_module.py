@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _link(linker: list[str], platform: Platform, libraries: list[Path], module: Path, label: str) -> None:
+    model, *others = map(str, libraries)
     functions = [name for name, kind in platform.exports.items() if kind != "memory"]
     command = [
         *linker,
@@ -34,7 +35,8 @@ def _link(linker: list[str], platform: Platform, libraries: list[Path], module: 
         "--allow-undefined",  # the platform's imports; whatever else is undefined does not pass the check
         *("-z", f"stack-size={_STACK_BYTES}"),
         *(f"--export={name}" for name in functions),
-        *map(str, libraries),
+        *("--whole-archive", model, "--no-whole-archive"),  # nobody names the kernels that register themselves
+        *others,
         *("-o", str(module)),
     ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
