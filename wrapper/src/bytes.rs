@@ -16,8 +16,11 @@ pub unsafe extern "C" fn memcpy(target: *mut u8, source: *const u8, size: usize)
     let end = target.add(size);
     let mut left = size;
     while left >= BLOCK {
-        let words = from.cast::<[u64; 4]>().read_unaligned();
-        to.cast::<[u64; 4]>().write_unaligned(words);
+        let (words, copies) = (from.cast::<u64>(), to.cast::<u64>());
+        copies.write_unaligned(words.read_unaligned());
+        copies.add(1).write_unaligned(words.add(1).read_unaligned());
+        copies.add(2).write_unaligned(words.add(2).read_unaligned());
+        copies.add(3).write_unaligned(words.add(3).read_unaligned());
         (to, from, left) = (to.add(BLOCK), from.add(BLOCK), left - BLOCK);
     }
     while left >= WORD {
@@ -44,10 +47,11 @@ pub unsafe extern "C" fn memset(target: *mut u8, value: i32, size: usize) -> *mu
     let end = target.add(size);
     let mut left = size;
     while left >= BLOCK {
-        to.cast::<u64>().write_unaligned(word);
-        to.cast::<u64>().add(1).write_unaligned(word);
-        to.cast::<u64>().add(2).write_unaligned(word);
-        to.cast::<u64>().add(3).write_unaligned(word);
+        let words = to.cast::<u64>();
+        words.write_unaligned(word);
+        words.add(1).write_unaligned(word);
+        words.add(2).write_unaligned(word);
+        words.add(3).write_unaligned(word);
         (to, left) = (to.add(BLOCK), left - BLOCK);
     }
     while left >= WORD {

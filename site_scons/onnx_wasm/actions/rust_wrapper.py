@@ -169,7 +169,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _code_generation(platform: Platform) -> list[str]:
     features = ",".join(f"+{feature}" for feature in platform.features)
-    return [f"-Ctarget-cpu={platform.cpu}", *([f"-Ctarget-feature={features}"] if features else [])]
+    return [
+        f"-Ctarget-cpu={platform.cpu}",
+        *([f"-Ctarget-feature={features}"] if features else []),
+        # LLVM's own threshold makes the module 4 % larger for 10 % fewer instructions in a small picture.
+        "-Cllvm-args=-inline-threshold=50",
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:

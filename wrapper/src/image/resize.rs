@@ -15,28 +15,32 @@ pub fn resize(picture: &Picture, image: &Image, dtype: Dtype, tensor: &mut [u8])
 
 /// The tensor as it is filled, pixel by pixel.
 struct Target<'a> {
-    image: &'a Image,
-    dtype: Dtype,
     elements: &'a mut [u8],
-    /// Bytes from one pixel to the next, and from one channel to the next.
+    color: Color,
+    /// For each channel, the element that each value of a pixel becomes, in the lowest bytes.
+    tables: Vec<[u64; 256]>,
+    /// Bytes of an element, from one pixel to the next, and from one channel to the next.
+    size: usize,
     pixel_step: usize,
     channel_step: usize,
     next: usize,
 }
 
 impl<'a> Target<'a> {
-    fn new(image: &'a Image, dtype: Dtype, elements: &'a mut [u8]) -> Target<'a> {
-        let size = dtype.size();
+    fn new(image: &Image, dtype: Dtype, elements: &'a mut [u8]) -> Target<'a> {
+        let (size, color) = (dtype.size(), image.color);
         let (pixel_step, channel_step) = match image.layout {
             Layout::Nchw => (size, image.height * image.width * size),
-            Layout::Nhwc => (image.color.channels() * size, size),
+            Layout::Nhwc => (color.channels() * size, size),
         };
-        Target { image, dtype, elements, pixel_step, channel_step, next: 0 }
+        let normalised = image.mean.iter().zip(image.scale).take(color.channels());
+        let tables = normalised.map(|(mean, scale)| table(dtype, *mean, scale)).collect();
+        Target { elements, color, tables, size, pixel_step, channel_step, next: 0 }
     }
 
     #[inline]
     fn push(&mut self, pixel: [u8; 3]) {
-        match self.image.color {
+        match self.color {
             Color::Gray => self.put(0, gray(pixel)),
             Color::Rgb => (0..3).for_each(|channel| self.put(channel, pixel[channel])),
             Color::Bgr => (0..3).for_each(|channel| self.put(channel, pixel[2 - channel])),
@@ -46,11 +50,28 @@ impl<'a> Target<'a> {
 
     #[inline]
     fn put(&mut self, channel: usize, value: u8) {
-        let value = (f32::from(value) - self.image.mean[channel]) * self.image.scale[channel];
-        if let Some(element) = self.elements.get_mut(self.next + channel * self.channel_step..) {
-            self.dtype.store(value, element);
+        let bytes = self.tables.get(channel).map_or(0, |table| table[usize::from(value)]).to_le_bytes();
+        let start = self.next + channel * self.channel_step;
+        // Lengths that are known here compile to single stores.
+        match (self.size, self.elements.get_mut(start..start + self.size)) {
+            (1, Some([element])) => *element = bytes[0],
+            (2, Some(element @ [_, _])) => element.copy_from_slice(&bytes[..2]),
+            (4, Some(element @ [_, _, _, _])) => element.copy_from_slice(&bytes[..4]),
+            (8, Some(element @ [_, _, _, _, _, _, _, _])) => element.copy_from_slice(&bytes),
+            _ => {}
         }
     }
+}
+
+/// What a pixel's values become: (p − mean) · scale as an element.
+fn table(dtype: Dtype, mean: f32, scale: f32) -> [u64; 256] {
+    let mut table = [0; 256];
+    for (value, entry) in table.iter_mut().enumerate() {
+        let mut bytes = [0; 8];
+        dtype.store((value as f32 - mean) * scale, &mut bytes);
+        *entry = u64::from_le_bytes(bytes);
+    }
+    table
 }
 
 /// ITU-R BT.601 in 16 bits fixed point, as Pillow computes it.
