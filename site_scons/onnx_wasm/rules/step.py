@@ -121,7 +121,8 @@ def _literally(words: Sequence[str]) -> list[Literal]:
 
 def start(words: Sequence[str]) -> int:
     """Runs a program in the environment of an action, without a shell, and gives its exit status."""
-    return subprocess.run([str(word) for word in words], env=_ENV, check=False).returncode
+    environ = _ENV | {"ONNX_WASM_PARENT": str(os.getpid())}
+    return subprocess.run([str(word) for word in words], env=environ, check=False).returncode
 
 
 def _spawn(_shell: str, _escape: object, _name: str, words: Sequence[str], _env: Mapping[str, str]) -> int:
