@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import checkout, only_one, scons
 
-FEATURES = [["image"], ["image", "graph"]]
+FEATURES: list[list[str]] = [[], ["image"], ["image", "graph"]]
 WRAPPERS = f"""
 SetOption("hash_format", "sha256")
 env = Environment(tools=["onnx_to_wasm"])

@@ -1,0 +1,144 @@
+"""A build that was killed leaves nothing that a later build could take for finished."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from support import TINY, artefacts, command, copy, environment, scons, tiny
+
+SEED = 20
+VARIANTS = [(weights, opt_level) for weights in (1, 2) for opt_level in (0, 3)]
+"""What a source can say: the seed of its weights, and ``opt-level``."""
+
+
+def write_sources(top: Path, variant: tuple[int, int]) -> None:
+    weights, opt_level = variant
+    folder = top / "models/tiny"
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(tiny(weights), folder / "tiny.onnx")
+    (folder / "tiny.toml").write_text(f"{TINY}\n[compile]\nopt-level = {opt_level}\n")
+
+
+def kill_scons(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def build_for(top: Path, seconds: float, kill: Callable[[subprocess.Popen[bytes]], None], target: str) -> bool:
+    """Builds in a process group of its own, kills that at its moment, and tells whether it was still at work."""
+    process = subprocess.Popen(
+        command("-j2", target),
+        cwd=top,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        kill(process)
+    return process.wait() == -signal.SIGKILL
+
+
+def compiled(top: Path) -> dict[str, bytes]:
+    """The model's artefacts."""
+    return {name: data for name, data in artefacts(top / "build").items() if "/tiny/" in name}
+
+
+@pytest.fixture(scope="module")
+def prepared(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of a small model, of which only the wrapper is built."""
+    top = copy(built, tmp_path_factory.mktemp("killed") / "prepared")
+    shutil.rmtree(top / "models/mnist")
+    shutil.rmtree(top / "build/teaclave/mnist")
+    return top
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], dict[str, bytes]]:
+    """The artefacts of each variant, built in peace."""
+    top = copy(prepared, tmp_path_factory.mktemp("undisturbed") / "checkout")
+    found = {}
+    for variant in VARIANTS:
+        write_sources(top, variant)
+        scons(top, "tiny.wasm")
+        found[variant] = compiled(top)
+    assert len({files["teaclave/tiny/tiny.wasm"] for files in found.values()}) == len(VARIANTS)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kill", "moments"), [(kill_all, 20), (kill_scons, 10)], ids=["all", "scons"])
+def test_the_next_build_is_as_if_nothing_had_happened(
+    kill: Callable[[subprocess.Popen[bytes]], None],
+    moments: int,
+    prepared: Path,
+    undisturbed: dict[tuple[int, int], dict[str, bytes]],
+    tmp_path: Path,
+) -> None:
+    """Each moment starts from what the last one left behind: an edit, a kill; sometimes the edit is taken back."""
+    chance = random.Random(SEED)
+    top = copy(prepared, tmp_path / "checkout")
+    variant = VARIANTS[0]
+    write_sources(top, variant)
+    start = time.monotonic()
+    scons(top, "tiny.wasm")
+    duration = time.monotonic() - start
+    killed = 0
+    for _ in range(moments):
+        edited = chance.choice([other for other in VARIANTS if other != variant])
+        write_sources(top, edited)
+        killed += build_for(top, chance.uniform(0, duration), kill, "tiny.wasm")
+        if chance.random() < 0.5:
+            variant = edited
+        write_sources(top, variant)
+        scons(top, "tiny.wasm")
+        assert compiled(top) == undisturbed[variant]
+        assert not list(top.glob("build/**/*.partial"))
+    assert killed >= moments / 2, "too few builds were still at work when they were to be killed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [kill_all, kill_scons], ids=["all", "scons"])
+def test_a_killed_compilation_of_the_wrapper_is_done_again(
+    kill: Callable[[subprocess.Popen[bytes]], None], built: Path, tmp_path: Path
+) -> None:
+    top = copy(built, tmp_path / "checkout")
+    target = "build/teaclave/wrapper/libwrapper.a"
+    expected = (top / target).read_bytes()
+    (top / target).unlink()
+    write_sources(top, VARIANTS[0])
+    for seconds in (1.0, 2.0, 3.0):
+        assert build_for(top, seconds, kill, target)
+    scons(top, target)
+    assert (top / target).read_bytes() == expected
+    assert not (top / target).with_name("cargo").exists()
+
+
+def test_what_scons_did_not_note_is_built_again(
+    prepared: Path, undisturbed: dict[tuple[int, int], dict[str, bytes]], tmp_path: Path
+) -> None:
+    """The moment between a target's rename and SCons's note of it, which a random kill hardly ever hits."""
+    top = copy(prepared, tmp_path / "checkout")
+    write_sources(top, VARIANTS[0])
+    scons(top, "tiny.wasm")
+    other = undisturbed[VARIANTS[3]]
+    time.sleep(1.1)  # SCons notes times in whole seconds
+    for name, data in other.items():
+        (top / "build" / name).write_bytes(data)
+    scons(top, "tiny.wasm")
+    assert compiled(top) == undisturbed[VARIANTS[0]]
