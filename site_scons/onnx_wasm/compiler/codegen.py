@@ -16,6 +16,10 @@ from onnx_wasm.compiler.plan import Plan
 from onnx_wasm.platforms import Platform
 
 _SYSTEM_LIBRARY_PREFIX = "onnx_wasm_"
+_LLVM_OPTIONS = (
+    "--disable-lsr:bool=1",  # strength reduction spends a register per address; wasm's addressing modes are cheaper
+    "--inline-instr-cost:int=10000",  # a kernel inlined into the entry function costs it its registers, and size
+)
 
 
 def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
@@ -28,6 +32,7 @@ def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
             "mattr": [f"+{feature}" for feature in platform.features],
             "opt-level": opt_level,
             "vector-width": 128,
+            "cl-opt": list(_LLVM_OPTIONS),
         }
     )
 

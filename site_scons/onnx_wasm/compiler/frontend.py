@@ -13,6 +13,7 @@ from onnx_wasm.errors import BuildError, Problem
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 _OLDEST_IR = 3
+_INITIALISERS_ALONE = 4  # the IR version from which initialisers need not be inputs
 
 
 def load(
@@ -34,8 +35,8 @@ def load(
     """
     model = _parse(path)
     _load_external_data(model, path)
+    _drop_initialisers_from_inputs(model)
     _check(model, path)
-    _drop_initialisers_from_inputs(model.graph)
     problems = [*_unknown_operators(model, path), *_freeze(model.graph, shapes, dimensions, path, label)]
     if problems:
         raise BuildError(problems)
@@ -73,8 +74,10 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
         ) from error
 
 
-def _drop_initialisers_from_inputs(graph: onnx.GraphProto) -> None:
+def _drop_initialisers_from_inputs(model: onnx.ModelProto) -> None:
     """Before IR version 4 every initialiser was an input too; a module's inputs are only what has no value."""
+    model.ir_version = max(model.ir_version, _INITIALISERS_ALONE)
+    graph = model.graph
     initialisers = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in initialisers]
     del graph.input[:]

@@ -14,6 +14,7 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
+from onnx_wasm.compiler.weights import Weights
 from onnx_wasm.errors import BuildError, Problem
 
 
@@ -51,6 +52,19 @@ def import_onnx(model: onnx.ModelProto, label: str) -> ImportedModel:
         "output_names": [value.name for value in model.graph.output],
     }
     return _lift_weights(module, names)
+
+
+def with_weights(module: tvm.IRModule, weights: Weights) -> tvm.IRModule:
+    """Puts the weights back as constants.
+
+    Args:
+        module: ``ImportedModel.module``.
+        weights: ``ImportedModel.weights``.
+
+    Returns:
+        A module whose ``main`` takes the inputs only.
+    """
+    return relax.transform.BindParams("main", dict(weights))(module)
 
 
 class _NamingImporter(ONNXGraphImporter):  # type: ignore[misc]

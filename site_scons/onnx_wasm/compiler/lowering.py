@@ -1,19 +1,28 @@
-"""Relax → loops: operators become kernels (PrimFuncs), fused with their neighbours, and ``main`` a list of calls."""
+"""Relax → loops: operators become kernels (PrimFuncs), fused and scheduled, and ``main`` a list of calls."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tvm
 from tvm import relax, tirx
-from tvm.ir.transform import Sequential
+from tvm.ir.transform import Pass, Sequential, module_pass
 from tvm.relax import backend
 from tvm.relax import transform as rt
+
+from onnx_wasm.compiler.graph.batch_norm import fold_batch_norm
+from onnx_wasm.compiler.graph.channels_last import channels_last
+from onnx_wasm.compiler.graph.products import matrix_products
+from onnx_wasm.compiler.graph.simplify import simplify
+from onnx_wasm.compiler.schedules import schedule_kernels
 
 
 def to_loops(module: tvm.IRModule, target: tvm.target.Target) -> tuple[relax.Function, tvm.IRModule]:
     """Lowers a Relax module.
 
     Args:
-        module: ``main`` with static shapes, and kernels of its own where the importer made some.
+        module: ``main`` with static shapes and weights as constants, and kernels of its own where the importer made
+            some.
         target: What the kernels will be compiled for.
 
     Returns:
@@ -21,11 +30,22 @@ def to_loops(module: tvm.IRModule, target: tvm.target.Target) -> tuple[relax.Fun
         their last arguments; and those kernels.
     """
     with target:
-        lowered = Sequential([*_OPERATORS_TO_KERNELS, *_KERNELS_TO_CALLS])(module)
+        lowered = Sequential([*_GRAPH, *_OPERATORS_TO_KERNELS, *_KERNELS_TO_CALLS])(module)
     kernels = {var: it for var, it in lowered.functions.items() if isinstance(it, tirx.PrimFunc)}
     return lowered["main"], tvm.IRModule(kernels)
 
 
+def _as_pass(rewrite: Callable[[tvm.IRModule], tvm.IRModule]) -> Pass:
+    return module_pass(lambda module, _: rewrite(module), opt_level=0, name=rewrite.__name__)
+
+
+_GRAPH = (
+    _as_pass(simplify),
+    rt.DeadCodeElimination(),
+    _as_pass(fold_batch_norm),
+    _as_pass(channels_last),
+    _as_pass(matrix_products),
+)
 _OPERATORS_TO_KERNELS = (
     rt.DecomposeOpsForInference(),
     rt.CanonicalizeBindings(),
@@ -35,6 +55,7 @@ _OPERATORS_TO_KERNELS = (
     rt.FuseOps(),
     rt.FuseTIR(),
     rt.DeadCodeElimination(),
+    _as_pass(schedule_kernels),
 )
 
 _KERNELS_TO_CALLS = (

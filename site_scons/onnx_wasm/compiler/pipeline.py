@@ -79,7 +79,7 @@ def to_object(
         BuildError: Something in the model cannot be compiled ahead of time.
     """
     target = codegen.wasm_target(platform, opt_level)
-    module = tvm.ir.load_json(ir.read_text(encoding="utf-8"))
+    module = importer.with_weights(tvm.ir.load_json(ir.read_text(encoding="utf-8")), weights.load(weights_file))
     calls, loops = lowering.to_loops(module, target)
     if executor == "aot":
         kernels = as_c_functions(loops, target)
@@ -89,4 +89,4 @@ def to_object(
         planned = plan(calls, {}, label)
         codegen.write_packed_object(loops, target, outputs.object)
     outputs.graph.write_text(graph_json.dumps(planned, module["main"].attrs), encoding="utf-8")
-    params.write(planned, weights.load(weights_file), outputs.params)
+    params.write(planned, outputs.params)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import tvm
 from tvm import relax
 
@@ -67,7 +69,8 @@ class Plan:
         calls: In the order they run.
         inputs: In ``main``'s order.
         outputs: In the order that ``main`` returns them.
-        params: The weights that some call reads.
+        params: The weights that calls read.
+        values: Of the params, by buffer.
         places: Of every buffer.
         sizes: Bytes of each area.
     """
@@ -76,6 +79,7 @@ class Plan:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     params: tuple[Tensor, ...]
+    values: dict[str, np.ndarray]
     places: dict[str, Place]
     sizes: dict[str, int]
 
@@ -84,8 +88,7 @@ def plan(main: relax.Function, scratch: Mapping[str, int], label: str) -> Plan:
     """Reads ``main`` as ``lowering.to_loops`` leaves it and gives every tensor its place.
 
     Args:
-        main: Allocations, views and calls only; the attribute ``input_names`` counts the inputs, the other parameters
-            are weights.
+        main: Allocations, views and calls only, weights as constants.
         scratch: For each kernel that needs storage of its own while it runs, the bytes. It gets them as a last
             argument.
         label: What messages call the model.
@@ -94,12 +97,12 @@ def plan(main: relax.Function, scratch: Mapping[str, int], label: str) -> Plan:
         BuildError: Something in ``main`` is not a call of a kernel with static shapes.
     """
     reader = _Reader(label)
-    inputs, params = reader.parameters(main)
+    inputs = reader.parameters(main)
     outputs = reader.body(main.body)
     calls = [_with_scratch(call, index, scratch.get(call.kernel, 0)) for index, call in enumerate(reader.calls)]
-    calls, outputs = _with_own_outputs(calls, outputs, {tensor.buffer for tensor in (*inputs, *params)})
+    calls, outputs = _with_own_outputs(calls, outputs, {tensor.buffer for tensor in (*inputs, *reader.params)})
     read = {tensor.buffer for call in calls for tensor in call.reads}
-    params = [tensor for tensor in params if tensor.buffer in read]
+    params = {tensor: value for tensor, value in reader.params.items() if tensor.buffer in read}
     return _placed(calls, inputs, outputs, params)
 
 
@@ -108,19 +111,16 @@ class _Reader:
 
     def __init__(self, label: str) -> None:
         self.calls: list[Call] = []
+        self.params: dict[Tensor, np.ndarray] = {}
         self._label = label
         self._values: dict[relax.Var, tuple[Tensor, ...]] = {}
         self._unwritten: set[str] = set()
 
-    def parameters(self, main: relax.Function) -> tuple[list[Tensor], list[Tensor]]:
-        count = len(main.attrs["input_names"])
-        tensors = []
-        for index, variable in enumerate(main.params):
-            kind = f"input_{index}" if index < count else variable.name
-            tensor = self._tensor(kind, variable)
-            self._values[variable] = (tensor,)
-            tensors.append(tensor)
-        return tensors[:count], tensors[count:]
+    def parameters(self, main: relax.Function) -> list[Tensor]:
+        """The inputs."""
+        tensors = [self._tensor(f"input_{index}", variable) for index, variable in enumerate(main.params)]
+        self._values.update((variable, (tensor,)) for variable, tensor in zip(main.params, tensors, strict=True))
+        return tensors
 
     def body(self, body: relax.SeqExpr) -> list[Tensor]:
         for block in body.blocks:
@@ -160,12 +160,22 @@ class _Reader:
             return (self._resolve(value.tuple_value)[value.index],)
         if isinstance(value, relax.Var):
             return self._values[value]
+        if isinstance(value, tvm.ir.GenericConst):
+            return (self._param(value),)
         raise self._refusal(f"{type(value).__name__} is left after lowering")
+
+    def _param(self, constant: tvm.ir.GenericConst) -> Tensor:
+        """The tensor of a weight; equal weights share one."""
+        array = constant.value.numpy()
+        digest = hashlib.sha256(array).hexdigest()
+        tensor = self._tensor(f"param_{digest}", constant)
+        self.params.setdefault(tensor, array)
+        return tensor
 
     def _tensor(self, buffer: str, variable: relax.Var) -> Tensor:
         shape = getattr(getattr(variable.ty, "shape", None), "values", None)
         if shape is None or not all(isinstance(extent, tvm.tirx.IntImm) for extent in shape):
-            raise self._refusal(f"the shape of {variable.name} is not known at compile time")
+            raise self._refusal(f"the shape of {getattr(variable, 'name', 'a constant')} is not known at compile time")
         return Tensor(buffer, str(variable.ty.dtype), tuple(int(extent) for extent in shape))
 
     def _refusal(self, reason: str) -> BuildError:
@@ -189,8 +199,10 @@ def _with_own_outputs(calls: list[Call], outputs: list[Tensor], taken: set[str])
     return calls, own
 
 
-def _placed(calls: list[Call], inputs: list[Tensor], outputs: list[Tensor], params: list[Tensor]) -> Plan:
-    fixed = {INPUTS: inputs, OUTPUTS: outputs, PARAMS: params}
+def _placed(
+    calls: list[Call], inputs: list[Tensor], outputs: list[Tensor], params: Mapping[Tensor, np.ndarray]
+) -> Plan:
+    fixed = {INPUTS: inputs, OUTPUTS: outputs, PARAMS: list(params)}
     offsets = {area: memory.in_sequence((it.buffer, it.nbytes) for it in tensors) for area, tensors in fixed.items()}
     elsewhere = {it.buffer for tensors in fixed.values() for it in tensors}
     offsets[WORKSPACE] = memory.shared(_lifetimes(calls, elsewhere))
@@ -199,6 +211,7 @@ def _placed(calls: list[Call], inputs: list[Tensor], outputs: list[Tensor], para
         tuple(inputs),
         tuple(outputs),
         tuple(params),
+        {tensor.buffer: value for tensor, value in params.items()},
         {buffer: Place(area, at) for area, (table, _) in offsets.items() for buffer, at in table.items()},
         {area: size for area, (_, size) in offsets.items()},
     )

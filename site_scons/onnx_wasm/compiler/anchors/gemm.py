@@ -1,0 +1,181 @@
+"""Matrix products on weights packed at compile time: dense layers, 1×1 and k×k convolutions, batched products.
+
+All of them are one block ``gemm`` that accumulates a tile of ``rows`` × ``columns`` results in registers, and a block
+that writes them. Weights are packed in panels of ``columns``, so that the innermost loop reads them in sequence (Goto
+and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tvm import te, tirx
+
+GEMM = "gemm"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How many results one pass of the innermost loop accumulates."""
+
+    rows: int
+    columns: int
+
+    @property
+    def attributes(self) -> dict[str, list[int]]:
+        """The tile as annotations of the block."""
+        return {"tile": [self.rows, self.columns]}
+
+
+@dataclass(frozen=True)
+class Window:
+    """A convolution's window: everything in (height, width).
+
+    Args:
+        out: The output's extents.
+        strides: Steps of the window.
+        dilation: Distance between two of its taps.
+    """
+
+    out: tuple[int, int]
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+
+
+def choose_tile(rows: int, columns: int) -> Tile:
+    """Chooses a tile for ``rows`` × ``columns`` results, so that few of its lanes are idle."""
+    if rows == 1:
+        return Tile(1, next((it for it in (32, 16, 8, 4) if columns % it == 0), 8 if columns > 4 else 4))
+    if columns % 16 == 0:
+        return Tile(2, 16)
+    if columns % 8 == 0:
+        return Tile(min(4, rows), 8)
+    if columns % 4 == 0 or columns < 4:
+        return Tile(min(8, rows), 4)
+    return Tile(min(4, rows), 8)
+
+
+def pack(weights: np.ndarray, columns: int) -> np.ndarray:
+    """Packs weights [K…, N] in panels: [⌈N / columns⌉, K…, columns], the last filled up with zeros."""
+    extent = weights.shape[-1]
+    missing = -extent % columns
+    padded = np.pad(weights, [(0, 0)] * (weights.ndim - 1) + [(0, missing)])
+    panels = padded.reshape(*weights.shape[:-1], -1, columns)
+    return np.ascontiguousarray(np.moveaxis(panels, -2, 0))
+
+
+def matmul(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile) -> te.Tensor:
+    """``x`` [M, K] times packed weights [panels, K, tile.columns]: [M, columns]."""
+    rows, depth = (int(extent) for extent in x.shape)
+    k = te.reduce_axis((0, depth), "k")
+
+    def term(row: tirx.Expr, column: tirx.Expr) -> tirx.Expr:
+        return x[row, k] * packed[column // tile.columns, k, column % tile.columns]
+
+    return _product(rows, columns, int(packed.shape[0]), tile, term, [k])
+
+
+def convolution(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, window: Window, channels: int) -> te.Tensor:
+    """A convolution without groups or padding.
+
+    Args:
+        x: [N, H, W·C]: the channels of neighbouring pixels follow one another.
+        packed: [panels, KH, KW·C, tile.columns], or [panels, KH, KW, C, tile.columns] where the width is dilated.
+        columns: The number of output channels.
+        tile: The tile.
+        window: The window.
+        channels: C.
+
+    Returns:
+        [N·OH·OW, columns].
+    """
+    batch, kernel_height = int(x.shape[0]), int(packed.shape[1])
+    height, width = window.out
+    taps = te.reduce_axis((0, kernel_height), "kh")
+    inner = [te.reduce_axis((0, int(extent)), f"k{axis}") for axis, extent in enumerate(packed.shape[2:-1])]
+
+    def term(row: tirx.Expr, column: tirx.Expr) -> tirx.Expr:
+        image, pixel = (0, row) if batch == 1 else (row // (height * width), row % (height * width))
+        at_height = (pixel // width) * window.strides[0] + taps * window.dilation[0]
+        if len(inner) == 1:
+            at_width = (pixel % width) * (window.strides[1] * channels) + inner[0]
+        else:
+            at_width = ((pixel % width) * window.strides[1] + inner[0] * window.dilation[1]) * channels + inner[1]
+        weight = packed[(column // tile.columns, taps, *inner, column % tile.columns)]
+        return x[image, at_height, at_width] * weight
+
+    return _product(batch * height * width, columns, int(packed.shape[0]), tile, term, [taps, *inner])
+
+
+def grouped_convolution(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, window: Window) -> te.Tensor:
+    """A convolution whose channels are in groups.
+
+    Args:
+        x: [N, H, W, C].
+        packed: [groups, panels, KH, KW, C / groups, tile.columns].
+        columns: The number of output channels.
+        tile: The tile.
+        window: The window.
+
+    Returns:
+        [N·OH·OW, columns].
+    """
+    groups, panels, *extents = (int(extent) for extent in packed.shape[:-1])
+    batch, (height, width), depth = int(x.shape[0]), window.out, extents[-1]
+    each = columns // groups
+    axes = [te.reduce_axis((0, extent), name) for extent, name in zip(extents, ("kh", "kw", "kc"), strict=True)]
+    rows = batch * height * width
+
+    def term(row: tirx.Expr, group: tirx.Expr, column: tirx.Expr) -> tirx.Expr:
+        image, pixel = row // (height * width), row % (height * width)
+        at_height = (pixel // width) * window.strides[0] + axes[0] * window.dilation[0]
+        at_width = (pixel % width) * window.strides[1] + axes[1] * window.dilation[1]
+        weight = packed[(group, column // tile.columns, *axes, column % tile.columns)]
+        return x[image, at_height, at_width, group * depth + axes[2]] * weight
+
+    clamped = _clamped(rows, tile)
+    accumulated = te.compute(
+        (math.ceil(rows / tile.rows) * tile.rows, groups, panels * tile.columns),
+        lambda row, group, column: te.sum(term(clamped(row), group, column), axis=axes),
+        name=GEMM,
+        attrs=tile.attributes,
+    )
+    return te.compute(
+        (rows, columns), lambda row, column: accumulated[row, column // each, column % each], name="written"
+    )
+
+
+def batched(x: te.Tensor, y: te.Tensor, tile: Tile) -> te.Tensor:
+    """``x`` [B, M, K] times ``y`` [B, K, N], neither known at compile time: [B, M, N]; ``tile.columns`` divides N."""
+    batch, rows, depth = (int(extent) for extent in x.shape)
+    columns = int(y.shape[2])
+    k = te.reduce_axis((0, depth), "k")
+    clamped = _clamped(rows, tile)
+    accumulated = te.compute(
+        (math.ceil(rows / tile.rows) * tile.rows, batch, columns),
+        lambda row, b, column: te.sum(x[b, clamped(row), k] * y[b, k, column], axis=[k]),
+        name=GEMM,
+        attrs=tile.attributes,
+    )
+    return te.compute((batch, rows, columns), lambda b, row, column: accumulated[row, b, column], name="written")
+
+
+def _product(
+    rows: int, columns: int, panels: int, tile: Tile, term: Callable[..., tirx.Expr], axes: list[tirx.IterVar]
+) -> te.Tensor:
+    clamped = _clamped(rows, tile)
+    accumulated = te.compute(
+        (math.ceil(rows / tile.rows) * tile.rows, panels * tile.columns),
+        lambda row, column: te.sum(term(clamped(row), column), axis=axes),
+        name=GEMM,
+        attrs=tile.attributes,
+    )
+    return te.compute((rows, columns), lambda row, column: accumulated[row, column], name="written")
+
+
+def _clamped(rows: int, tile: Tile) -> Callable[[tirx.Expr], tirx.Expr]:
+    """The last tile may stand over the edge: its surplus rows compute the last row again, and are not written."""
+    return (lambda row: row) if rows % tile.rows == 0 else (lambda row: tirx.min(row, rows - 1))

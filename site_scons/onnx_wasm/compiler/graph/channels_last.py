@@ -1,0 +1,223 @@
+"""Pictures as matrices: every activation [N, C, H, W] becomes [N·H·W, C], with no transpose left inside a chain.
+
+Convolutions become matrix products on packed weights, elementwise operators and concatenations work on the matrices;
+where an operator is not known here, its operands are brought back to the original layout first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, topi
+from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
+
+from onnx_wasm.compiler.anchors import channels, gemm
+from onnx_wasm.compiler.graph.rewriter import Rewriter, array_of, constant, dtype_of, integers, is_constant, shape_of
+
+_UNARY = (
+    *("abs", "astype", "ceil", "clip", "erf", "exp", "floor", "log", "negative", "round", "rsqrt", "sigmoid", "sqrt"),
+    *("square", "tanh", "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu"),
+)
+_BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power")
+_PICTURE = 4
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """An activation [N, C, H, W], held as [N·H·W, C].
+
+    Args:
+        value: The matrix.
+        extents: (N, H, W, C).
+    """
+
+    value: relax.Expr
+    extents: tuple[int, int, int, int]
+
+
+def channels_last(module: tvm.IRModule) -> tvm.IRModule:
+    """Applies the pass."""
+    return _ChannelsLast(module).run()
+
+
+class _ChannelsLast(Rewriter):
+    def __init__(self, module: tvm.IRModule) -> None:
+        super().__init__(module)
+        self.rules = {
+            "relax.nn.conv2d": self._convolution,
+            "relax.nn.max_pool2d": self._pool,
+            "relax.nn.avg_pool2d": self._pool,
+            "relax.mean": self._mean,
+            "relax.concat": self._concat,
+            "relax.reshape": self._reshape,
+            **{f"relax.{name}": self._unary for name in _UNARY},
+            **{f"relax.{name}": self._binary for name in _BINARY},
+        }
+        self._matrices: dict[relax.Var, Matrix] = {}
+        self._pictures: dict[relax.Var, relax.Expr] = {}
+
+    def rewritten(self, expression: relax.Expr) -> relax.Expr:
+        """Brings an activation back to [N, C, H, W], once."""
+        value = self.values.get(expression) if isinstance(expression, relax.Var) else None
+        if not isinstance(value, Matrix):
+            return super().rewritten(expression)
+        if expression not in self._pictures:
+            n, h, w, c = value.extents
+            if h == w == 1 or c == 1:  # the elements are in the same order
+                self._pictures[expression] = self.emit(R.reshape(value.value, (n, c, h, w)))
+            else:
+                picture = self.emit(R.reshape(value.value, value.extents))
+                self._pictures[expression] = self.emit(R.permute_dims(picture, [0, 3, 1, 2]))
+        return self._pictures[expression]
+
+    def _matrix(self, expression: relax.Var) -> Matrix:
+        """The matrix of an activation, transposed once if need be."""
+        value = self.values[expression]
+        if isinstance(value, Matrix):
+            return value
+        if expression not in self._matrices:
+            n, c, h, w = shape_of(expression)
+            if c > 1 and h * w > 1:
+                value = self.emit(R.permute_dims(value, [0, 2, 3, 1]))
+            self._matrices[expression] = Matrix(self.emit(R.reshape(value, (n * h * w, c))), (n, h, w, c))
+        return self._matrices[expression]
+
+    def _is_matrix(self, expression: relax.Expr) -> bool:
+        return isinstance(expression, relax.Var) and isinstance(self.values.get(expression), Matrix)
+
+    def _convolution(self, call: relax.Call) -> Matrix | None:
+        picture, weights = call.args
+        attributes = call.attrs
+        if (
+            dtype_of(call) != "float32"
+            or not is_constant(weights)
+            or attributes.data_layout != "NCHW"
+            or attributes.kernel_layout != "OIHW"
+        ):
+            return None
+        n, out, height, width = shape_of(call)
+        extents = (n, height, width, out)
+        window = gemm.Window((height, width), _pair(attributes.strides), _pair(attributes.dilation))
+        matrix, array, groups = self._matrix(picture), array_of(weights), int(attributes.groups)
+        padding = integers(attributes.padding)
+        _, per_group, kernel_height, kernel_width = array.shape
+        tile = gemm.choose_tile(n * height * width, out // groups)
+        if groups == 1 and (kernel_height, kernel_width) == (1, 1) and window.strides == (1, 1) and not any(padding):
+            packed = constant(gemm.pack(array.reshape(out, per_group).T, tile.columns))
+            return Matrix(self.call_te("conv1x1", gemm.matmul, matrix.value, packed, out, tile), extents)
+        padded = self._padded(matrix, padding)
+        if per_group == 1 and groups == out == matrix.extents[3]:
+            taps = constant(array[:, 0].transpose(1, 2, 0))
+            return Matrix(self.call_te("depthwise", channels.depthwise, padded, taps, window), extents)
+        ordered = array.transpose(2, 3, 1, 0)
+        if groups > 1:
+            each = out // groups
+            panels = [gemm.pack(ordered[..., g * each : (g + 1) * each], tile.columns) for g in range(groups)]
+            packed = constant(np.stack(panels))
+            return Matrix(
+                self.call_te("conv_grouped", gemm.grouped_convolution, padded, packed, out, tile, window), extents
+            )
+        if window.dilation[1] == 1:
+            ordered = ordered.reshape(kernel_height, kernel_width * per_group, out)
+        n, h, w, c = shape_of(padded)
+        rows = self.emit(R.reshape(padded, (n, h, w * c)))
+        packed = constant(gemm.pack(ordered, tile.columns))
+        return Matrix(self.call_te("conv", gemm.convolution, rows, packed, out, tile, window, c), extents)
+
+    def _padded(self, matrix: Matrix, padding: list[int]) -> relax.Expr:
+        """The picture [N, H, W, C] with zeros around it."""
+        picture = self.emit(R.reshape(matrix.value, matrix.extents))
+        if not any(padding):
+            return picture
+        top, left, bottom, right = padding
+        return self.call_te(
+            "pad", lambda it: topi.nn.pad(it, [0, top, left, 0], [0, bottom, right, 0], name="padded"), picture
+        )
+
+    def _pool(self, call: relax.Call) -> Matrix | None:
+        attributes = call.attrs
+        if dtype_of(call) != "float32" or attributes.layout != "NCHW":
+            return None
+        matrix = self._matrix(call.args[0])
+        n, c, height, width = shape_of(call)
+        padding = integers(attributes.padding)
+        extents = _pair(attributes.pool_size)
+        kind = "max" if call.op.name == "relax.nn.max_pool2d" else "average"
+        if kind == "average" and extents == matrix.extents[1:3] and not any(padding):
+            return Matrix(self.call_te("mean", channels.mean, matrix.value, n), (n, 1, 1, c))
+        window = gemm.Window((height, width), _pair(attributes.strides), _pair(attributes.dilation))
+        how = channels.Pool(kind, extents, window, (padding[0], padding[1]), bool(attributes.count_include_pad))
+        picture = self.emit(R.reshape(matrix.value, matrix.extents))
+        return Matrix(self.call_te(f"{kind}_pool", channels.pool, picture, how), (n, height, width, c))
+
+    def _mean(self, call: relax.Call) -> Matrix | None:
+        shape = shape_of(call.args[0])
+        if (
+            dtype_of(call) != "float32"
+            or len(shape) != _PICTURE
+            or sorted(integers(call.attrs.axis or [])) != [2, 3]
+            or not call.attrs.keepdims
+        ):
+            return None
+        matrix = self._matrix(call.args[0])
+        return Matrix(self.call_te("mean", channels.mean, matrix.value, shape[0]), (shape[0], 1, 1, shape[1]))
+
+    def _concat(self, call: relax.Call) -> Matrix | None:
+        parts = call.args[0].fields if isinstance(call.args[0], relax.Tuple) else []
+        if len(shape_of(call)) != _PICTURE or int(call.attrs.axis) != 1 or not any(map(self._is_matrix, parts)):
+            return None
+        if not all(isinstance(part, relax.Var) for part in parts):
+            return None
+        matrices = [self._matrix(part) for part in parts]
+        n, c, h, w = shape_of(call)
+        return Matrix(self.emit(R.concat([it.value for it in matrices], axis=1)), (n, h, w, c))
+
+    def _reshape(self, call: relax.Call) -> relax.Expr | None:
+        if not self._is_matrix(call.args[0]):
+            return None
+        matrix = self.values[call.args[0]]
+        if matrix.extents[1] * matrix.extents[2] != 1:
+            return None
+        return self.emit(R.reshape(matrix.value, shape_of(call)))
+
+    def _unary(self, call: relax.Call) -> Matrix | None:
+        if not self._is_matrix(call.args[0]):
+            return None
+        matrix = self.values[call.args[0]]
+        rest = [self.rewritten(argument) for argument in call.args[1:]]
+        return Matrix(self.emit(relax.Call(call.op, [matrix.value, *rest], call.attrs)), matrix.extents)
+
+    def _binary(self, call: relax.Call) -> Matrix | None:
+        shape = shape_of(call)
+        if len(shape) != _PICTURE or not any(map(self._is_matrix, call.args)):
+            return None
+        n, c, h, w = shape
+        operands = [self._operand(argument, (n, h, w, c)) for argument in call.args]
+        if any(operand is None for operand in operands):
+            return None
+        return Matrix(self.emit(relax.Call(call.op, operands, call.attrs)), (n, h, w, c))
+
+    def _operand(self, argument: relax.Expr, extents: tuple[int, int, int, int]) -> relax.Expr | None:
+        n, h, w, c = extents
+        if is_constant(argument):
+            array = array_of(argument)
+            array = array.reshape((1,) * (_PICTURE - array.ndim) + array.shape).transpose(0, 2, 3, 1)
+            if array.shape[:3] == (1, 1, 1):
+                return constant(array.reshape(1, array.shape[3])) if array.size > 1 else constant(array.reshape(()))
+            return constant(np.broadcast_to(array, extents).reshape(n * h * w, c))
+        if not isinstance(argument, relax.Var):
+            return None
+        shape = shape_of(argument)
+        if shape == (n, c, h, w):
+            return self._matrix(argument).value
+        if shape == (1, c, 1, 1) and n == 1:
+            return self._matrix(argument).value
+        return None
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    first, second = integers(values)
+    return first, second

@@ -1,0 +1,119 @@
+"""What graph passes share: ``main`` is rebuilt binding by binding, and a pass says what becomes of each operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.ir import GenericConst
+
+_ANCHOR = 4  # OpPatternKind.kOutEWiseFusable in TVM
+
+
+class Rewriter:
+    """Rebuilds ``main``. A subclass fills ``rules``: from an operator's name to what becomes of its calls.
+
+    A rule takes a call of the original function and returns the expression that takes its place, or None to keep the
+    call. ``self.rewritten`` gives it the call's arguments, ``self.emit`` binds whatever it needs besides.
+    """
+
+    def __init__(self, module: tvm.IRModule) -> None:
+        self.module = module
+        self.builder = relax.BlockBuilder()
+        self.rules: Mapping[str, Callable[[relax.Call], relax.Expr | None]] = {}
+        self.values: dict[relax.Var, Any] = {}
+        """What has become of each of the original function's variables."""
+        self._renamed: dict[tvm.ir.GlobalVar, tvm.ir.GlobalVar] = {}
+
+    def run(self) -> tvm.IRModule:
+        """Rewrites the module."""
+        main = self.module["main"]
+        for var, function in self.module.functions.items():
+            if var.name_hint != "main":
+                self._renamed[var] = self.builder.add_func(function, var.name_hint)
+        parameters = [relax.Var(it.name, it.ty) for it in main.params]
+        self.values.update(zip(main.params, parameters, strict=True))
+        with self.builder.function("main", parameters, attrs=dict(main.attrs)):
+            with self.builder.dataflow():
+                for block in main.body.blocks:
+                    for binding in block.bindings:
+                        self.values[binding.var] = self._binding(binding)
+                output = self.builder.emit_output(self.rewritten(main.body.body))
+            self.builder.emit_func_output(output)
+        return self.builder.get()
+
+    def emit(self, expression: relax.Expr) -> relax.Var:
+        """Binds an expression to a new variable."""
+        return self.builder.emit(expression)
+
+    def call_te(self, name: str, compute: Callable[..., Any], *arguments: Any) -> relax.Var:
+        """Binds a call of a new kernel, which elementwise consumers may join.
+
+        Args:
+            name: The kernel's.
+            compute: Its tensor expression.
+            arguments: Its arguments, the tensors first.
+        """
+        tensors = [it for it in arguments if isinstance(it, relax.Expr)]
+        rest = arguments[len(tensors) :]
+        return self.builder.emit_te(
+            lambda *te: compute(*te, *rest), *tensors, primfunc_name_hint=name, primfunc_attrs={"op_pattern": _ANCHOR}
+        )
+
+    def rewritten(self, expression: relax.Expr) -> relax.Expr:
+        """What has become of an expression of the original function."""
+        if isinstance(expression, relax.Var):
+            return self.values[expression]
+        if isinstance(expression, relax.Tuple):
+            return relax.Tuple([self.rewritten(field) for field in expression.fields])
+        return expression
+
+    def _binding(self, binding: relax.Binding) -> Any:
+        value = binding.value
+        if isinstance(value, relax.TupleGetItem):
+            source = self.rewritten(value.tuple_value)
+            if isinstance(source, relax.Tuple):
+                return source.fields[value.index]
+            return self.emit(relax.TupleGetItem(source, value.index))
+        if not isinstance(value, relax.Call):
+            return self.rewritten(value)
+        rule = self.rules.get(getattr(value.op, "name", ""))
+        result = rule(value) if rule else None
+        if result is not None:
+            return result
+        arguments = [self._renamed.get(it) or self.rewritten(it) for it in value.args]
+        return self.emit(relax.Call(value.op, arguments, value.attrs, value.ty_args))
+
+
+def shape_of(expression: relax.Expr) -> tuple[int, ...]:
+    """A tensor's static shape."""
+    return tuple(int(extent) for extent in expression.ty.shape.values)
+
+
+def dtype_of(expression: relax.Expr) -> str:
+    """A tensor's dtype, as NumPy names it."""
+    return str(expression.ty.dtype)
+
+
+def is_constant(expression: relax.Expr) -> bool:
+    """Whether a tensor's value is known."""
+    return isinstance(expression, GenericConst)
+
+
+def array_of(expression: GenericConst) -> np.ndarray:
+    """A constant's value."""
+    array: np.ndarray = expression.value.numpy()
+    return array
+
+
+def constant(array: np.ndarray) -> GenericConst:
+    """A tensor of known value."""
+    return relax.const(np.ascontiguousarray(array), str(array.dtype))
+
+
+def integers(values: Any) -> list[int]:
+    """An attribute that is a list of integers."""
+    return [int(value) for value in values]

@@ -1,0 +1,74 @@
+"""What the rules ask of a schedule, and the loop transformations that they share."""
+
+from __future__ import annotations
+
+from tvm import s_tir, tirx
+
+LANES = 4
+"""The number of 32-bit elements in a vector register."""
+
+
+def blocks(schedule: s_tir.Schedule) -> list[s_tir.schedule.SBlockRV]:
+    """All blocks of the kernel, in order."""
+    return list(schedule.get_child_blocks(schedule.get_sblock("root")))
+
+
+def name(schedule: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> str:
+    """A block's name."""
+    return str(schedule.get(block).name_hint)
+
+
+def outputs(schedule: s_tir.Schedule) -> set[str]:
+    """The names of the blocks that write the kernel's outputs."""
+    return {name(schedule, block) for block in schedule.get_output_blocks(schedule.get_sblock("root"))}
+
+
+def extent(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV) -> int:
+    """A loop's extent."""
+    return int(schedule.get(loop).extent)
+
+
+def is_reduction(schedule: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> bool:
+    """Whether a block accumulates."""
+    return any(it.iter_type == tirx.IterVar.CommReduce for it in schedule.get(block).iter_vars)
+
+
+def split_axes(
+    schedule: s_tir.Schedule, block: s_tir.schedule.SBlockRV
+) -> tuple[list[s_tir.schedule.LoopRV], list[s_tir.schedule.LoopRV]]:
+    """A block's loops: those over its results, and those that it accumulates over."""
+    pairs = list(zip(schedule.get_loops(block), schedule.get(block).iter_vars, strict=True))
+    spatial = [loop for loop, it in pairs if it.iter_type != tirx.IterVar.CommReduce]
+    return spatial, [loop for loop, it in pairs if it.iter_type == tirx.IterVar.CommReduce]
+
+
+def inline_all_but(schedule: s_tir.Schedule, kept: set[str]) -> None:
+    """Computes every other block where it is used."""
+    for block in blocks(schedule):
+        if name(schedule, block) not in kept:
+            schedule.compute_inline(block)
+
+
+def vectorize(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, *, unroll: bool = False) -> None:
+    """Runs a loop four elements at a time, if its extent allows; ``unroll`` writes the rest of the loop out."""
+    count = extent(schedule, loop)
+    if count % LANES:
+        if unroll:
+            schedule.unroll(loop)
+        return
+    if count == LANES:
+        schedule.vectorize(loop)
+        return
+    outer, inner = schedule.split(loop, [None, LANES])
+    schedule.vectorize(inner)
+    if unroll:
+        schedule.unroll(outer)
+
+
+def write_out(schedule: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV]) -> None:
+    """Writes a small nest out: vectors along the last loop, the others unrolled."""
+    for loop in loops[:-1]:
+        if int(schedule.get(loop).kind) != int(tirx.ForKind.UNROLLED):
+            schedule.unroll(loop)
+    if loops and int(schedule.get(loops[-1]).kind) != int(tirx.ForKind.VECTORIZED):
+        vectorize(schedule, loops[-1], unroll=True)
