@@ -8,7 +8,7 @@ mod plan;
 use crate::memory::Areas;
 use crate::status::Status;
 
-pub use packed::{TVMFFIEnvModRegisterSystemLibSymbol, Value};
+pub use packed::{PackedFunction, TVMFFIEnvModRegisterSystemLibSymbol, Value};
 
 /// Runs a graph once on the model's areas. Nothing is allocated once the first kernel runs.
 pub fn run(json: &[u8], areas: &Areas) -> Result<(), Status> {
