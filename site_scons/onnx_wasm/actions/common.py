@@ -8,8 +8,9 @@ import ctypes
 import dataclasses
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from onnx_wasm.errors import BuildError, Problem
@@ -21,21 +22,42 @@ _PR_SET_PDEATHSIG = 1
 def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
     """Runs an action on the command line's arguments and ends the process: 0, or 2 with every problem on stderr.
 
+    The action runs in a process of its own: a compiler's library that aborts leaves somebody to tidy up and tell of it.
+
     Args:
         parser: The action's arguments. ``--manifest`` is added: the manifest that messages name.
         run: The action itself; raises BuildError for what the user can mend.
     """
     parser.add_argument("--manifest", type=Path, default=Path(parser.prog), help="the manifest that messages name")
-    _die_with_parent()
+    _die_with(int(os.environ.get("ONNX_WASM_PARENT", os.getppid())))
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    this = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _die_with(this)
+        sys.exit(_attempt(run, arguments, parser.prog))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status not in (0, FAILED):
+        _tidy_up(arguments)
+        if status != -signal.SIGINT:
+            how = f"exit status {status}" if status > 0 else signal.Signals(-status).name
+            sys.stderr.write(f"{Problem(str(arguments.manifest), f'{parser.prog} broke off: {how}')}\n")
+    sys.exit(FAILED if status else 0)
+
+
+def _attempt(run: Callable[[argparse.Namespace], None], arguments: argparse.Namespace, step: str) -> int:
     try:
         run(arguments)
     except BuildError as error:
         sys.stderr.write(f"{BuildError(_placed(it, arguments.manifest) for it in error.problems)}\n")
-        sys.exit(FAILED)
+        return FAILED
     except OSError as error:
-        sys.stderr.write(f"{error.filename or parser.prog}: {error.strerror or error}\n")
-        sys.exit(FAILED)
+        place = error.filename or arguments.manifest
+        sys.stderr.write(f"{Problem(str(place), f'{step}: {error.strerror or error}')}\n")
+        return FAILED
+    return 0
 
 
 @contextlib.contextmanager
@@ -48,7 +70,7 @@ def written_whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
     Yields:
         One temporary path per output, in the same folder, so that the rename is atomic.
     """
-    partial = tuple(path.with_name(f".{path.name}.partial") for path in paths)
+    partial = tuple(map(_partial, paths))
     for path in partial:
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -58,6 +80,33 @@ def written_whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
     finally:
         for temporary in partial:
             temporary.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _tidy_up(arguments: argparse.Namespace) -> None:
+    """Removes what ``written_whole`` could not."""
+    for value in vars(arguments).values():
+        if isinstance(value, Path):
+            _partial(value).unlink(missing_ok=True)
+
+
+def run_tool(command: Sequence[str], label: str) -> None:
+    """Runs a program of the toolchain.
+
+    Args:
+        command: Its words.
+        label: What messages call the manifest.
+
+    Raises:
+        BuildError: It fails; with what it says, or just the first line of that if it crashed.
+    """
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        said = result.stderr.strip() if result.returncode > 0 else next(iter(result.stderr.splitlines()), "it crashed")
+        raise BuildError(Problem(label, f"{command[0]} failed: {said}"))
 
 
 def _placed(problem: Problem, path: Path) -> Problem:
@@ -72,10 +121,10 @@ def _placed(problem: Problem, path: Path) -> Problem:
         return problem
 
 
-def _die_with_parent() -> None:
-    """Asks Linux to end this process when SCons ends, so that a killed build leaves nobody writing."""
+def _die_with(parent: int) -> None:
+    """Asks Linux to end this process when its parent ends, so that a killed build leaves nobody writing."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.environ.get("ONNX_WASM_PARENT", str(os.getppid())) != str(os.getppid()):
-        sys.exit(FAILED)  # SCons ended before
+    if os.getppid() != parent:
+        sys.exit(FAILED)  # it ended before

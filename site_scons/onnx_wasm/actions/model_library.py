@@ -6,14 +6,12 @@ import argparse
 import contextlib
 import json
 import mmap
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from onnx_wasm import interface, wasm
-from onnx_wasm.actions.common import main, written_whole
-from onnx_wasm.errors import BuildError, Problem
+from onnx_wasm.actions.common import main, run_tool, written_whole
 from onnx_wasm.manifest import Image, Input, Output
 
 _ALIGNMENT = 64
@@ -39,7 +37,9 @@ def run(arguments: argparse.Namespace) -> None:
         data = Path(scratch, "data.o")
         with data.open("wb") as file:
             wasm.write_data_object(symbols, file)
-        _archive(arguments.archiver, library, [arguments.object, data], str(arguments.manifest))
+        # D leaves out times, owners and modes.
+        archive = [*arguments.archiver, "rcsD", str(library), str(arguments.object), str(data)]
+        run_tool(archive, str(arguments.manifest))
         interface_file.write_text(interface.to_json(described), encoding="utf-8")
 
 
@@ -63,14 +63,6 @@ def _mapped(path: Path) -> Iterator[memoryview]:
         memoryview(mapped) as view,
     ):
         yield view
-
-
-def _archive(archiver: list[str], library: Path, members: list[Path], label: str) -> None:
-    """Writes a deterministic archive: D leaves out times, owners and modes."""
-    command = [*archiver, "rcsD", str(library), *map(str, members)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise BuildError(Problem(label, f"{archiver[0]} failed: {result.stderr.strip()}"))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from pathlib import Path
 
-from onnx_wasm.actions.common import main, written_whole
-from onnx_wasm.errors import BuildError, Problem
+from onnx_wasm.actions.common import main, run_tool, written_whole
 from onnx_wasm.hosts.checks import check
 from onnx_wasm.platforms import PLATFORMS, Platform
 
@@ -39,9 +37,7 @@ def _link(linker: list[str], platform: Platform, libraries: list[Path], module: 
         *others,
         *("-o", str(module)),
     ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise BuildError(Problem(label, f"{linker[0]} failed: {result.stderr.strip()}"))
+    run_tool(command, label)
 
 
 def _parser() -> argparse.ArgumentParser:
