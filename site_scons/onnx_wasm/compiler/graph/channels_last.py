@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax, topi
+from tvm import relax
 from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
 from onnx_wasm.compiler.anchors import channels, gemm
@@ -133,9 +133,7 @@ class _ChannelsLast(Rewriter):
         if not any(padding):
             return picture
         top, left, bottom, right = padding
-        return self.call_te(
-            "pad", lambda it: topi.nn.pad(it, [0, top, left, 0], [0, bottom, right, 0], name="padded"), picture
-        )
+        return self.emit(R.nn.pad(picture, [0, 0, top, bottom, left, right, 0, 0]))
 
     def _pool(self, call: relax.Call) -> Matrix | None:
         attributes = call.attrs
