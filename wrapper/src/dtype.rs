@@ -131,12 +131,12 @@ fn order_of_float(bits: u64, sign: u32, infinity: u64) -> Option<i64> {
 /// To the nearest integer, half to even.
 fn round(value: f32) -> f32 {
     const INTEGERS_FROM: f32 = 8_388_608.0; // 2²³: from here on every f32 is an integer
-    if value > -INTEGERS_FROM && value < 0.0 {
-        value - INTEGERS_FROM + INTEGERS_FROM
-    } else if value >= 0.0 && value < INTEGERS_FROM {
-        value + INTEGERS_FROM - INTEGERS_FROM
-    } else {
+    if !(-INTEGERS_FROM..INTEGERS_FROM).contains(&value) {
         value
+    } else if value < 0.0 {
+        value - INTEGERS_FROM + INTEGERS_FROM
+    } else {
+        value + INTEGERS_FROM - INTEGERS_FROM
     }
 }
 

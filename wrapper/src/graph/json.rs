@@ -39,7 +39,7 @@ impl<'a> Json<'a> {
             digits += 1;
             self.rest = rest;
         }
-        (digits > 0).then(|| value)
+        (digits > 0).then_some(value)
     }
 
     /// Passes over a value of any kind.
@@ -70,7 +70,7 @@ impl<'a> Json<'a> {
                 }
             }
             if depth <= 0 {
-                return (depth == 0).then(|| ());
+                return (depth == 0).then_some(());
             }
         }
     }
@@ -108,7 +108,7 @@ impl<'a> Json<'a> {
     fn expect(&mut self, byte: u8) -> Option<()> {
         let found = self.next()? == byte;
         self.take(1);
-        found.then(|| ())
+        found.then_some(())
     }
 
     fn next(&mut self) -> Option<u8> {

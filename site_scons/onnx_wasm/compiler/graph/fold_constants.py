@@ -1,7 +1,7 @@
 """Operators whose operands are all known are computed now.
 
-With NumPy, and only operators that IEEE 754 defines to the last bit: every build machine gets the same weights. TVM's own
-``FoldConstant`` compiles and runs kernels on the build machine instead, which is slow and not the same everywhere.
+With NumPy, and only operators that IEEE 754 defines to the last bit: every build machine gets the same weights. TVM's
+own ``FoldConstant`` compiles and runs kernels on the build machine instead, which is slow and not the same everywhere.
 """
 
 from __future__ import annotations
