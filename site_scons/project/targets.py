@@ -59,8 +59,8 @@ def _pytest_words() -> list[str]:
 def _wrapper_tests(env: Environment) -> Node:
     """The report of the wrapper's tests: made again when the crate or a tool is another."""
     crate = step.wrapper_crate()
-    rust = [path for folder in ("src", "tests") for path in sorted((crate / folder).rglob("*.rs"))]
-    sources = [env.File(str(path)) for path in (crate / "Cargo.toml", crate / "Cargo.lock", *rust)]
+    files = [path for folder in ("src", "tests") for path in sorted((crate / folder).rglob("*")) if path.is_file()]
+    sources = [env.File(str(path)) for path in (crate / "Cargo.toml", crate / "Cargo.lock", *files)]
     report = env.Command("$ONNX_WASM_BUILD/wrapper.test.txt", sources, _RUN)
     tools = workspace.of(env).toolchain
     env.Depends(report, [env.Value(tool.fingerprint) for tool in (tools.rustc, tools.cargo, tools.crates) if tool])
