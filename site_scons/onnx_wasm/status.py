@@ -5,16 +5,11 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
+from onnx_wasm import WRAPPER
 from onnx_wasm.errors import BuildError, Problem
 
-_PACKAGE = Path(__file__).parent
-# In a checkout the wrapper stands beside site_scons; in a wheel it is inside the package.
-_SOURCES = (
-    _PACKAGE.parent.parent / "wrapper" / "src" / "status.rs",
-    _PACKAGE / "wrapper" / "src" / "status.rs",
-)
+_SOURCE = WRAPPER / "src" / "status.rs"
 _LINE = re.compile(r'^ {4}(?P<name>[A-Z]\w*) = (?P<code>-\d+), "(?P<text>(?:[^"\\]|\\.)*)";$', re.MULTILINE)
 
 
@@ -62,7 +57,6 @@ def statuses() -> dict[int, Status]:
     Raises:
         BuildError: The wrapper's source is not there.
     """
-    for path in _SOURCES:
-        if path.is_file():
-            return parse(path.read_text(encoding="utf-8"), str(path))
-    raise BuildError(Problem(str(_SOURCES[0]), "is missing", "install onnx-wasm again, or check it out whole"))
+    if not _SOURCE.is_file():
+        raise BuildError(Problem(str(_SOURCE), "is missing", "install onnx-wasm again, or check it out whole"))
+    return parse(_SOURCE.read_text(encoding="utf-8"), str(_SOURCE))

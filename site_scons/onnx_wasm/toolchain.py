@@ -56,6 +56,9 @@ _LLVM_MAJORS = range(11, 40)
 _SECONDS_TO_ANSWER = 60
 
 
+_WRAPPER_LOCK = WRAPPER / "Cargo.lock"
+
+
 @dataclass(frozen=True)
 class Tool:
     """One tool of the toolchain.
@@ -286,9 +289,7 @@ class _Search:
             if all(manifest.is_file() for manifest in manifests):
                 digest = _digest(b"".join(manifest.read_bytes() for manifest in manifests))
                 return Tool("crates", folder, f"{len(locked)} as locked", f"{' '.join(locked)} {digest}")
-        return (
-            Missing(f"{variable} names {named}, which lacks crates of {_wrapper_lock()}", variable) if named else None
-        )
+        return Missing(f"{variable} names {named}, which lacks crates of {_WRAPPER_LOCK}", variable) if named else None
 
     def _rustc_candidates(self) -> list[Path]:
         on_path = [program for program in self._on_path("rustc") if not _is_rustup(program)]
@@ -417,14 +418,7 @@ def _read_json(path: Path) -> dict[str, str]:
 
 def _locked_crates() -> list[str]:
     """The wrapper's crates as its lock file has them, each as the name of its folder: ``png-0.17.7``."""
-    return [f"{name}-{version}" for name, version in _LOCKED_CRATE.findall(_wrapper_lock().read_text("utf-8"))]
-
-
-def _wrapper_lock() -> Path:
-    """The wrapper's lock file: inside the package when that is installed, beside ``site_scons`` in a checkout."""
-    package = Path(__file__).parent
-    installed = package / "wrapper" / "Cargo.lock"
-    return installed if installed.exists() else package.parents[1] / "wrapper" / "Cargo.lock"
+    return [f"{name}-{version}" for name, version in _LOCKED_CRATE.findall(_WRAPPER_LOCK.read_text("utf-8"))]
 
 
 def _rustup_default(home: Path) -> str:

@@ -15,6 +15,7 @@ from SCons.Node import Node
 from SCons.Node.FS import File
 from SCons.Script import ARGUMENTS
 
+from onnx_wasm import WRAPPER
 from onnx_wasm.rules import step, workspace
 
 _SITE = Path(__file__).parents[1]
@@ -58,7 +59,7 @@ def _pytest_words() -> list[str]:
 
 def _wrapper_tests(env: Environment) -> Node:
     """The report of the wrapper's tests: made again when the crate or a tool is another."""
-    crate = step.wrapper_crate()
+    crate = WRAPPER
     files = [path for folder in ("src", "tests") for path in sorted((crate / folder).rglob("*")) if path.is_file()]
     sources = [env.File(str(path)) for path in (crate / "Cargo.toml", crate / "Cargo.lock", *files)]
     report = env.Command("$ONNX_WASM_BUILD/wrapper.test.txt", sources, _RUN)
@@ -72,7 +73,7 @@ def _run_wrapper_tests(target: Sequence[File], source: Sequence[File], env: Envi
     options = {
         "--report": target[0].path,
         "--work": f"{target[0].path}.cargo",
-        "--source": str(step.wrapper_crate()),
+        "--source": str(WRAPPER),
         "--rustc": str(tools.rustc.path),
         "--cargo": str(tools.cargo.path),
         **({"--crates": str(tools.crates.path)} if tools.crates else {}),

@@ -10,6 +10,7 @@ from SCons.Environment import Base as Environment
 from SCons.Node import Node
 from SCons.Node.FS import File
 
+from onnx_wasm import WRAPPER
 from onnx_wasm.rules import step, workspace
 
 _STEP = step.Step(
@@ -33,13 +34,17 @@ def rule() -> Builder:
 
 
 def _sources(target: list[File], source: list[File], env: Environment) -> tuple[list[Node], list[Node]]:
-    crate = step.wrapper_crate()
     files = [
-        path for path in sorted(crate.rglob("*")) if path.is_file() and "target" not in path.relative_to(crate).parts
+        path
+        for path in sorted(WRAPPER.rglob("*"))
+        if path.is_file() and "target" not in path.relative_to(WRAPPER).parts
     ]
     sources = [path for path in files if path.name in ("Cargo.toml", "Cargo.lock") or path.suffix == ".rs"]
     env.Clean(target, _work(target[0]))
-    return target, [*source, *(env.File(str(path)) for path in sources if "tests" not in path.relative_to(crate).parts)]
+    return target, [
+        *source,
+        *(env.File(str(path)) for path in sources if "tests" not in path.relative_to(WRAPPER).parts),
+    ]
 
 
 def _arguments(target: Sequence[File], _source: Sequence[File], env: Environment) -> step.Words:
@@ -50,7 +55,7 @@ def _arguments(target: Sequence[File], _source: Sequence[File], env: Environment
         ["--platform", env.get("WASM_PLATFORM", "teaclave"), *features, "--library", target[0].path],
         [
             *("--rustc", str(tools.rustc.path), "--cargo", str(tools.cargo.path), *crates),
-            *("--source", str(step.wrapper_crate()), "--work", _work(target[0])),
+            *("--source", str(WRAPPER), "--work", _work(target[0])),
         ],
     )
 

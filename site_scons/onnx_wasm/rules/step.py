@@ -103,11 +103,6 @@ def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **
     )
 
 
-def wrapper_crate() -> Path:
-    """The folder of the Rust crate: beside ``site_scons`` in a checkout, inside the package when that is installed."""
-    return next(path for path in (_PACKAGE / "wrapper", _PACKAGE.parents[1] / "wrapper") if path.is_dir())
-
-
 def beside(target: File, suffix: str, prefix: str = "") -> File:
     """A file in the target's folder whose name is the target's, up to its first suffix, with another suffix."""
     stem = target.name.split(".")[0] if target.name.count(".") else target.name
