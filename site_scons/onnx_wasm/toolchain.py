@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import cast
 
 from onnx_wasm import remedies
+from onnx_wasm import WRAPPER
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.remedies import RUST_TARGET
 
