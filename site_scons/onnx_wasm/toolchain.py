@@ -33,8 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from onnx_wasm import remedies
-from onnx_wasm import WRAPPER
+from onnx_wasm import WRAPPER, remedies
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.remedies import RUST_TARGET
 
