@@ -65,7 +65,9 @@ def pixels(name: str, image: Image.Image) -> None:
     (HERE / f"{name}.gray").write_bytes(rgb.convert("L").tobytes())
 
 
-def write_png(name: str, samples: np.ndarray, color_type: int, eight_bits: np.ndarray, *, interlaced: bool = False) -> None:
+def write_png(
+    name: str, samples: np.ndarray, color_type: int, eight_bits: np.ndarray, *, interlaced: bool = False
+) -> None:
     """Writes a PNG file without Pillow: samples of shape [height, width, channels], 8 or 16 bits."""
     depth = samples.dtype.itemsize * 8
     rows = b"".join(b"\0" + row.astype(samples.dtype.newbyteorder(">")).tobytes() for row in lines(samples, interlaced))
