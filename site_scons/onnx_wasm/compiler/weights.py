@@ -9,15 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 Weights = Mapping[str, np.ndarray]
 
 
 def save(weights: Weights, path: Path) -> None:
-    """Writes weights as a safetensors file; the same weights give the same bytes."""
-    save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, path)
+    """Writes weights as a safetensors file; the same weights give the same bytes.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
