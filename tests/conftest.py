@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support import checkout, only_one, scons
+from support import checkout, only_one, place_tiny, scons
 
 FEATURES: list[list[str]] = [[], ["image"], ["image", "graph"]]
 WRAPPERS = f"""
@@ -27,12 +27,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built(shared: Path) -> Path:
-    """A checkout in which ``mnist.wasm`` is built, and the wrapper with either executor. Copy it to change it."""
+    """A checkout with ``models/tiny`` too, where all is built, and the wrapper for the executor ``graph``.
+
+    Copy it to change it.
+    """
     folder = shared / "built"
     with only_one(shared / "built.lock"):
         if not (folder / "done").exists():
-            checkout(folder)
+            place_tiny(checkout(folder) / "models/tiny")
             scons(folder, "-j2", "build", sconstruct=WRAPPERS)
-            scons(folder, "-j2", "mnist.wasm")
+            scons(folder, "-j2", "all")
             (folder / "done").touch()
     return folder

@@ -64,7 +64,8 @@ def prepared(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout of a small model, of which only the wrapper is built."""
     top = copy(built, tmp_path_factory.mktemp("killed") / "prepared")
     shutil.rmtree(top / "models/mnist")
-    shutil.rmtree(top / "build/teaclave/mnist")
+    for model in ("mnist", "tiny"):
+        shutil.rmtree(top / "build/teaclave" / model)
     return top
 
 

@@ -34,7 +34,7 @@ def build(folder: Path, environ: dict[str, str], umask: int, *options: str) -> d
 
 
 def with_a_second_model(folder: Path) -> Path:
-    """The same model once more, with the other executor: so that steps run side by side, and both kinds are compared."""
+    """The same model with the other executor: steps run side by side, and both kinds are compared."""
     other = copy(folder / "models/mnist", folder / "models/other")
     manifest = other / "mnist.toml"
     text = manifest.read_text().replace('name = "mnist"', 'name = "other"').replace('"aot"', '"graph"')
