@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tvm
 
-from onnx_wasm.compiler import codegen, frontend, graph_json, importer, lowering, params, weights
+from onnx_wasm.compiler import codegen, frontend, graph_json, importer, intrinsics, lowering, params, weights
 from onnx_wasm.compiler.kernels import as_c_functions
 from onnx_wasm.compiler.plan import plan
 from onnx_wasm.platforms import Platform
@@ -78,6 +78,7 @@ def to_object(
     Raises:
         BuildError: Something in the model cannot be compiled ahead of time.
     """
+    intrinsics.register()
     target = codegen.wasm_target(platform, opt_level)
     module = importer.with_weights(tvm.ir.load_json(ir.read_text(encoding="utf-8")), weights.load(weights_file))
     calls, loops = lowering.to_loops(module, target)
