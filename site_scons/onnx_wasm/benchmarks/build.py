@@ -70,7 +70,7 @@ class Checkout:
             process = subprocess.Popen(
                 [self.top / "sconsw", "mnist.wasm"],
                 cwd=self.top,
-                env={**os.environ, **variables},
+                env={**os.environ, "PYTHONPATH": "", **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,107 @@
+"""Benchmarks: the table that all of them print, and that bench-build measures what its rows say."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+from onnx_wasm.benchmarks.build import Checkout, measure
+from onnx_wasm.benchmarks.table import Row, publish
+
+LIMITS = [("s", 25), ("s", 6), ("s", 0.4), ("", 0), ("s", 4), ("KB", 220), ("KB", 80), ("MB", 400)]
+"""Unit and limit of each row of bench-build, in order."""
+
+SCONSW = """\
+#!{python}
+import sys, time
+from pathlib import Path
+import SCons
+sources = [Path("models/mnist/mnist.onnx"), Path("models/mnist/mnist.toml")]
+content = b"".join(path.read_bytes() for path in sources)
+module = Path("build/teaclave/mnist/mnist.wasm")
+built = not module.exists() or module.read_bytes() != content
+if built:
+    module.parent.mkdir(parents=True, exist_ok=True)
+    module.write_bytes(content)
+{more}
+"""
+"""A stand-in for sconsw, whose module is the bytes of its sources."""
+
+
+def stand_in(folder: Path, more: str = "") -> Checkout:
+    """A checkout whose ``sconsw`` is the stand-in, with more of it."""
+    shutil.copytree(ROOT / "models/mnist", folder / "models/mnist")
+    (folder / "sconsw").write_text(SCONSW.format(python=sys.executable, more=more))
+    (folder / "sconsw").chmod(0o755)
+    return Checkout(folder)
+
+
+@pytest.mark.parametrize(
+    ("value", "better", "ok"),
+    [(1.9, "lower", True), (2, "lower", True), (2.1, "lower", False), (1.9, "higher", False), (2, "higher", True)],
+)
+def test_a_figure_keeps_to_its_limit(value: float, better: str, ok: bool) -> None:
+    assert Row("it", value, "s", 2, better).ok is ok
+    assert not Row("it", math.nan, "s", 2, better).ok
+
+
+def test_a_table_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [Row("time of it", 1.2345, "s", 4), Row("speed", 12345.6, "", 20000, "higher")]
+    assert not publish("bench-it", rows, tmp_path / "bench")
+    assert capsys.readouterr().out.splitlines() == [
+        "bench-it     value            limit",
+        "time of it  1.23 s      at most 4 s  ok",
+        "speed       12,346  at least 20,000  missed",
+    ]
+    assert [path.name for path in (tmp_path / "bench").iterdir()] == ["bench-it.json"]
+    assert json.loads((tmp_path / "bench/bench-it.json").read_text()) == {
+        "rows": [
+            {"name": "time of it", "value": 1.2345, "unit": "s", "limit": 4, "better": "lower", "ok": True},
+            {"name": "speed", "value": 12345.6, "unit": "", "limit": 20000, "better": "higher", "ok": False},
+        ]
+    }
+    assert publish("bench-it", rows[:1], tmp_path / "bench")
+
+
+def test_builds_are_measured_with_all_limits(tmp_path: Path) -> None:
+    rows = measure(stand_in(tmp_path / "checkout", "time.sleep(0.3 * built)"))
+    assert [(row.unit, row.limit) for row in rows] == LIMITS
+    assert all(row.better == "lower" for row in rows)
+    clean, model_only, unchanged, imports, weights, with_images, raw, memory = (row.value for row in rows)
+    assert min(clean, model_only, weights) > 0.3 > unchanged > 0
+    assert imports == 0
+    model, manifest = ((ROOT / "models/mnist" / name).stat().st_size for name in ("mnist.onnx", "mnist.toml"))
+    assert with_images == (model + manifest) / 1000
+    assert raw < with_images
+    assert memory > 5
+
+
+def test_the_memory_of_the_largest_process_counts(tmp_path: Path) -> None:
+    child = "import subprocess; subprocess.run([sys.executable, '-c', 'bytearray(150_000_000).count(1)'])"
+    run = stand_in(tmp_path / "checkout", child).build()
+    assert 150e6 < run.peak_bytes < 250e6
+
+
+def test_imports_are_seen(tmp_path: Path) -> None:
+    rows = measure(stand_in(tmp_path / "checkout", "import numpy, onnx.defs"))
+    (imports,) = (row for row in rows if row.limit == 0)
+    assert (imports.value, imports.ok) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("sys.exit('no linker')", "ended with 1"),
+        ("module.touch()", "nothing to do"),
+        ("import os; os.utime(module, (1, 1))", "did not lead to another module"),
+    ],
+)
+def test_a_measurement_of_something_else_is_refused(tmp_path: Path, more: str, message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        measure(stand_in(tmp_path / "checkout", more))
