@@ -172,8 +172,8 @@ def _code_generation(platform: Platform) -> list[str]:
     return [
         f"-Ctarget-cpu={platform.cpu}",
         *([f"-Ctarget-feature={features}"] if features else []),
-        # LLVM's own threshold makes the module 4 % larger for 10 % fewer instructions in a small picture.
-        "-Cllvm-args=-inline-threshold=50",
+        # LLVM's own thresholds make the module 5 % larger and a small picture's decoding 15 % quicker.
+        *(f"-Cllvm-args={option}" for option in ("-inline-threshold=50", "-unroll-threshold=50", "-unroll-runtime=false")),
     ]
 
 
