@@ -2,8 +2,8 @@
 
 TVM asks for these after loops are vectorised, so that one definition serves scalars and vectors. Each is accurate to
 2 ulp · (1 + |x|), pow(x, y) to 2 ulp · (1 + |y·ln x|), subnormal results are zero: ``tests/test_intrinsics.py``
-measures it. The reductions of the argument are Cody and Waite's ("Software Manual for the Elementary Functions", 1980); the
-polynomials were fitted by Remez's algorithm to the intervals that the comments name.
+measures it. The reductions of the argument are Cody and Waite's ("Software Manual for the Elementary Functions",
+1980); the polynomials were fitted by Remez's algorithm to the intervals that the comments name.
 """
 
 from __future__ import annotations
@@ -21,91 +21,87 @@ _LEVEL = 120  # above TVM's own lowering for LLVM
 def register() -> None:
     """Puts these definitions in place of TVM's calls of libm, for every later compilation of this process."""
     functions: dict[str, Callable[..., tirx.Expr]] = {
-        "exp": exp,
-        "log": log,
-        "pow": power,
-        "tanh": tanh,
-        "sigmoid": sigmoid,
-        "erf": erf,
+        "exp": _exp,
+        "log": _log,
+        "pow": _power,
+        "tanh": _tanh,
+        "sigmoid": _sigmoid,
+        "erf": _erf,
     }
     for name, function in functions.items():
         tirx.register_intrin_lowering(f"tirx.{name}", target="llvm", f=_for_float32(function), level=_LEVEL)
 
 
-def exp(x: tirx.Expr) -> tirx.Expr:
-    """E to the power of x: 2ⁿ · e^r with x = n·ln 2 + r and |r| ≤ ½ ln 2."""
-    clamped = tirx.max(tirx.min(x, _f(x, 89.0)), _f(x, -88.0))
-    n = tirx.floor(clamped * _f(x, 1 / math.log(2)) + _f(x, 0.5))
-    r = clamped - n * _f(x, 0.693359375) + n * _f(x, 2.12194440e-4)
+def _exp(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
+    """The exponential: 2ⁿ · e^r with x = n·ln 2 + r and |r| ≤ ½ ln 2."""
+    clamped = bound(tirx.max(tirx.min(x, _f(x, 89.0)), _f(x, -88.0)))
+    n = bound(tirx.floor(clamped * _f(x, 1 / math.log(2)) + _f(x, 0.5)))
+    r = bound(clamped - n * _f(x, 0.693359375) + n * _f(x, 2.12194440e-4))
     series = (0.5, 0.166666657, 0.0416662954, 0.00833349675, 0.00139446568, 0.000197903428)
     mantissa = _polynomial(series, r) * (r * r) + r + _f(x, 1)
-    half = n.astype(_int(x)) >> _i(x, 1)  # 2ⁿ in two factors: n reaches 128
-    result = mantissa * _two_to(half) * _two_to(n.astype(_int(x)) - half)
+    whole = bound(n.astype(_int(x)))
+    half = bound(whole >> _i(x, 1))  # 2ⁿ in two factors: n reaches 128
+    result = mantissa * _two_to(half) * _two_to(whole - half)
     result = tirx.Select(x < _f(x, -87.33654), _f(x, 0), result)
     return tirx.Select(x == x, result, x)
 
 
-def log(x: tirx.Expr) -> tirx.Expr:
+def _log(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
     """The natural logarithm: n·ln 2 + ln m with x = 2ⁿ · m and √½ ≤ m < √2."""
     subnormal = x < _f(x, 2.0**-126)
-    scaled = tirx.Select(subnormal, x * _f(x, 2.0**23), x)
-    bits = tirx.reinterpret(_int(x), scaled)
-    offset = bits - _i(x, 0x3F3504F3)  # √½
-    exponent = offset >> _i(x, 23)
-    mantissa = tirx.reinterpret(_dtype(x), bits - (exponent << _i(x, 23)))
-    n = (exponent - tirx.Select(subnormal, _i(x, 23), _i(x, 0))).astype(_dtype(x))
-    f = mantissa - _f(x, 1)
+    bits = bound(tirx.reinterpret(_int(x), tirx.Select(subnormal, x * _f(x, 2.0**23), x)))
+    exponent = bound((bits - _i(x, 0x3F3504F3)) >> _i(x, 23))  # the bits of √½
+    n = bound((exponent - tirx.Select(subnormal, _i(x, 23), _i(x, 0))).astype(_dtype(x)))
+    f = bound(tirx.reinterpret(_dtype(x), bits - (exponent << _i(x, 23))) - _f(x, 1))
+    square = bound(f * f)
     # (ln(1 + f) − f + ½f²) / f³ on √½ − 1 … √2 − 1
     series = (
         *(0.333333135, -0.250000089, 0.200021237, -0.166680083, 0.142194524, -0.124052778, 0.118886329),
         *(-0.116778806, 0.0674834102),
     )
-    square = f * f
     tail = _polynomial(series, f) * (square * f) - n * _f(x, 2.12194440e-4) - square * _f(x, 0.5)
     result = tail + f + n * _f(x, 0.693359375)
-    infinity = tirx.const(math.inf, "float32")
-    result = tirx.Select(x < _lanes(x, infinity), result, x)  # +∞ and NaN stay
-    result = tirx.Select(x == _f(x, 0), _lanes(x, tirx.const(-math.inf, "float32")), result)
-    return tirx.Select(x < _f(x, 0), _lanes(x, tirx.const(math.nan, "float32")), result)
+    result = tirx.Select(x < _special(x, math.inf), result, x)  # +∞ and NaN stay
+    result = tirx.Select(x == _f(x, 0), _special(x, -math.inf), result)
+    return tirx.Select(x < _f(x, 0), _special(x, math.nan), result)
 
 
-def power(x: tirx.Expr, y: tirx.Expr) -> tirx.Expr:
-    """X to the power of y, as C's ``pow`` has it."""
+def _power(bound: _Bindings, x: tirx.Expr, y: tirx.Expr) -> tirx.Expr:
+    """The power xʸ, as C's ``pow`` has it."""
     exponent = _constant(y)
     if exponent is not None and exponent in _SMALL_POWERS:
         return _SMALL_POWERS[exponent](x)
-    size = tirx.max(x, -x)
-    magnitude = exp(y * log(size))
-    magnitude = tirx.Select(size == _f(x, 1), _f(x, 1), magnitude)
-    whole = tirx.floor(y) == y
-    odd = tirx.floor(y * _f(x, 0.5)) != y * _f(x, 0.5)
-    undefined = tirx.Select(magnitude == magnitude + magnitude, magnitude, _lanes(x, tirx.const(math.nan, "float32")))
-    negative = tirx.Select(whole, tirx.Select(odd, -magnitude, magnitude), undefined)  # 0 and ∞ have no sign to lose
+    size = bound(tirx.max(x, -x))
+    magnitude = bound(tirx.Select(size == _f(x, 1), _f(x, 1), _exp(bound, bound(y * _log(bound, size)))))
+    undefined = tirx.Select(magnitude == magnitude + magnitude, magnitude, _special(x, math.nan))
+    half = bound(y * _f(x, 0.5))
+    signed = tirx.Select(tirx.floor(half) == half, magnitude, -magnitude)
+    negative = tirx.Select(tirx.floor(y) == y, signed, undefined)  # 0 and ∞ have no sign to lose
     result = tirx.Select(x < _f(x, 0), negative, tirx.Select(x == x, magnitude, x))
     return tirx.Select(y == _f(x, 0), _f(x, 1), result)
 
 
-def tanh(x: tirx.Expr) -> tirx.Expr:
+def _tanh(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
     """The hyperbolic tangent: odd in x near zero, 1 − 2 / (e^2|x| + 1) elsewhere."""
-    size = tirx.max(x, -x)
-    square = x * x
+    size = bound(tirx.max(x, -x))
+    square = bound(x * x)
     # (tanh x − x) / x³ in x² on 0 … 0.625²
     series = (-0.333332837, 0.133314908, -0.0537435003, 0.0206505917, -0.00571704982)
     near = x + x * square * _polynomial(series, square)
-    far = _f(x, 1) - _f(x, 2) / (exp(tirx.min(size + size, _f(x, 40))) + _f(x, 1))
+    far = bound(_f(x, 1) - _f(x, 2) / (_exp(bound, bound(tirx.min(size + size, _f(x, 40)))) + _f(x, 1)))
     result = tirx.Select(size < _f(x, 0.625), near, tirx.Select(x < _f(x, 0), -far, far))
     return tirx.Select(x == x, result, x)
 
 
-def sigmoid(x: tirx.Expr) -> tirx.Expr:
+def _sigmoid(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
     """1 / (1 + e^−x)."""
-    return _f(x, 1) / (_f(x, 1) + exp(-x))
+    return _f(x, 1) / (_f(x, 1) + _exp(bound, bound(-x)))
 
 
-def erf(x: tirx.Expr) -> tirx.Expr:
+def _erf(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
     """The error function: odd in x near zero, 1 − e^(ln erfc |x|) elsewhere."""
-    size = tirx.max(x, -x)
-    square = x * x
+    size = bound(tirx.max(x, -x))
+    square = bound(x * x)
     # erf x / x − 1 in x² on 0 … 0.92²
     small = (0.128379151, -0.376125067, 0.112819552, -0.0267712846, 0.00499960175, -0.000602180895)
     near = x + x * _polynomial(small, square)
@@ -114,10 +110,32 @@ def erf(x: tirx.Expr) -> tirx.Expr:
         *(0.000174683242, -1.12951493, -0.633346915, -0.108280078, 0.0251194164, -0.004171059, 0.00043446169),
         -2.10949656e-05,
     )
-    far = _f(x, 1) - exp(_polynomial(large, tirx.min(size, _f(x, 4))))
-    far = tirx.Select(size < _f(x, 4), far, _f(x, 1))
+    far = _f(x, 1) - _exp(bound, bound(_polynomial(large, bound(tirx.min(size, _f(x, 4))))))
+    far = bound(tirx.Select(size < _f(x, 4), far, _f(x, 1)))
     result = tirx.Select(size < _f(x, 0.92), near, tirx.Select(x < _f(x, 0), -far, far))
     return tirx.Select(x == x, result, x)
+
+
+class _Bindings:
+    """Values that a formula uses more than once, each computed once.
+
+    An expression of TVM is a tree: without these, code generation would visit what is shared as often as it is used.
+    """
+
+    def __init__(self) -> None:
+        self._bound: list[tuple[tirx.Var, tirx.Expr]] = []
+
+    def __call__(self, value: tirx.Expr) -> tirx.Var:
+        """Names a value."""
+        variable = tirx.Var(f"t{len(self._bound)}", _dtype(value))
+        self._bound.append((variable, value))
+        return variable
+
+    def around(self, result: tirx.Expr) -> tirx.Expr:
+        """The formula, with all its values bound before it."""
+        for variable, value in reversed(self._bound):
+            result = tirx.Let(variable, value, result)
+        return result
 
 
 _SMALL_POWERS: dict[float, Callable[[tirx.Expr], tirx.Expr]] = {
@@ -130,7 +148,11 @@ _SMALL_POWERS: dict[float, Callable[[tirx.Expr], tirx.Expr]] = {
 
 def _for_float32(function: Callable[..., tirx.Expr]) -> Callable[[tirx.Call], tirx.Expr]:
     def lower(call: tirx.Call) -> tirx.Expr:
-        return function(*call.args) if _dtype(call).startswith("float32") else call
+        if not _dtype(call).startswith("float32"):
+            return call
+        bound = _Bindings()
+        arguments = [it if _constant(it) is not None else bound(it) for it in call.args]
+        return bound.around(function(bound, *arguments))
 
     return lower
 
@@ -174,6 +196,8 @@ def _same(n: tirx.Expr, value: int) -> tirx.Expr:
     return tirx.const(value, _dtype(n))
 
 
-def _lanes(x: tirx.Expr, scalar: tirx.Expr) -> tirx.Expr:
+def _special(x: tirx.Expr, value: float) -> tirx.Expr:
+    """An infinity or NaN, in as many lanes as ``x`` has."""
+    scalar = tirx.const(value, "float32")
     lanes = _dtype(x).partition("x")[2]
     return tirx.Broadcast(scalar, int(lanes)) if lanes else scalar
