@@ -172,8 +172,8 @@ def _code_generation(platform: Platform) -> list[str]:
     return [
         f"-Ctarget-cpu={platform.cpu}",
         *([f"-Ctarget-feature={features}"] if features else []),
-        # LLVM's own thresholds make the module 5 % larger and a small picture's decoding 15 % quicker.
-        *(f"-Cllvm-args={option}" for option in ("-inline-threshold=50", "-unroll-threshold=50", "-unroll-runtime=false")),
+        # LLVM's own thresholds make the module 5 % larger, and decoding takes only a tenth fewer instructions.
+        *("-Cllvm-args=-inline-threshold=50", "-Cllvm-args=-unroll-threshold=50", "-Cllvm-args=-unroll-runtime=false"),
     ]
 
 

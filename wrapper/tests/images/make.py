@@ -1,9 +1,10 @@
 """Draws the images that the wrapper's tests read, and beside each what its pixels are.
 
-``NAME.rgb`` and ``NAME.gray`` hold the pixels as bytes, row by row: computed from the drawing itself for what Pillow cannot
-write (interlaced and 16-bit PNG, written here), by Pillow's own ``convert`` for the rest. Run in this folder:
-``python make.py``. Needs NumPy and Pillow.
+``NAME.rgb`` and ``NAME.gray`` hold the pixels as bytes, row by row: computed from the drawing itself for what Pillow
+cannot write (interlaced and 16-bit PNG, written here), by Pillow's own ``convert`` for the rest. Run ``python make.py``.
+Needs NumPy and Pillow.
 """
+# ruff: noqa: INP001
 
 from __future__ import annotations
 
