@@ -1,8 +1,8 @@
 """Draws the images that the wrapper's tests read, and beside each what its pixels are.
 
 ``NAME.rgb`` and ``NAME.gray`` hold the pixels as bytes, row by row: computed from the drawing itself for what Pillow
-cannot write (interlaced and 16-bit PNG, written here), by Pillow's own ``convert`` for the rest. Run ``python make.py``.
-Needs NumPy and Pillow.
+cannot write (interlaced and 16-bit PNG, written here), by Pillow's own ``convert`` for the rest.
+Run ``python make.py``; it needs NumPy and Pillow.
 """
 # ruff: noqa: INP001
 
