@@ -21,7 +21,7 @@ from onnx_wasm.rules import (
 def generate(env):
     """Registers the rules and ``WasmModel``, which composes them."""
     env.SetDefault(ONNX_WASM_BUILD="#build")
-    env["ONNX_WASM"] = workspace.Workspace(Path(env.Dir("$ONNX_WASM_BUILD").path))
+    env["ONNX_WASM"] = workspace.Workspace(Path(env.Dir("$ONNX_WASM_BUILD").get_abspath()))
     env["BUILDERS"]["TvmIr"] = tvm_ir.rule()
     env["BUILDERS"]["WasmObject"] = wasm_object.rule()
     env["BUILDERS"]["ModelLibrary"] = model_library.rule()

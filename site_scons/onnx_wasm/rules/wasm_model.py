@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterable
@@ -32,10 +33,12 @@ def wasm_model(env: Environment, manifests: object) -> list[Node]:
     """
     nodes = [env.arg2nodes(each, env.fs.File)[0] for each in flatten([manifests])]
     try:
-        first = not workspace.of(env).models
-        models = _load(env, [Path(node.srcnode().path) for node in nodes])
-        env.Help(_help(models, first), append=True, local_only=True)
-        return [_declare(env, model) for model in models]
+        # Manifests and what they name are told and built from the top, also where a subdirectory's SConscript is read.
+        with contextlib.chdir(env.fs.Top.get_abspath()):
+            first = not workspace.of(env).models
+            models = _load(env, [Path(node.srcnode().path) for node in nodes])
+            env.Help(_help(models, first), append=True, local_only=True)
+            return [_declare(env, model) for model in models]
     except BuildError as error:
         sys.stderr.write(f"{error}\n")
         env.Exit(2)
@@ -128,7 +131,7 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
     }
     ir = env.TvmIr(
         folder.File(f"{name}.ir.json"),
-        env.File(str(Path(model.path.parent, model.model.path or ""))),
+        _file(env, Path(model.path.parent, model.model.path or "")),
         FREEZE=freeze,
         SHA256=model.model.sha256 or "",
         **common,
@@ -169,13 +172,18 @@ def _declare_tests(env: Environment, model: Manifest, module: Node) -> None:
     files = sorted({file for test in model.tests for file in (*test.inputs.values(), *test.outputs.values())})
     report = env.WasmTest(
         module.dir.File(f"{model.model.name}.test.json"),
-        [module, *(env.File(str(folder / file)) for file in files)],
+        [module, *(_file(env, folder / file) for file in files)],
         TESTS=[dataclasses.asdict(it) for it in model.tests],
         DIRECTORY=folder,
         MANIFEST=model.path,
     )
     env.Alias(f"{model.model.name}.test", report)
     env.Alias("test", report)
+
+
+def _file(env: Environment, path: Path) -> Node:
+    """The node of a file whose path starts at the top."""
+    return env.fs.File(str(path), env.fs.Top)
 
 
 def _without(table: manifest.Input, key: str) -> dict[str, object]:

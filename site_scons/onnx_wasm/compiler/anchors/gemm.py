@@ -15,6 +15,7 @@ import numpy as np
 from tvm import te, tirx
 
 GEMM = "gemm"
+_TOLERATED_WASTE = 1.1
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,14 @@ class Window:
 
 
 def choose_tile(rows: int, columns: int) -> Tile:
-    """Chooses a tile for ``rows`` × ``columns`` results, so that few of its lanes are idle."""
-    if rows == 1:
-        return Tile(1, next((it for it in (32, 16, 8, 4) if columns % it == 0), 8 if columns > 4 else 4))
-    if columns % 16 == 0:
-        return Tile(2, 16)
-    if columns % 8 == 0:
-        return Tile(min(4, rows), 8)
-    if columns % 4 == 0 or columns < 4:
-        return Tile(min(8, rows), 4)
-    return Tile(min(4, rows), 8)
+    """Chooses a tile for ``rows`` × ``columns`` results: the widest of those that leave few lanes idle.
+
+    The heights fill eight vector registers, which is what 16 registers hold beside the operands.
+    """
+    shapes = {32: 1, 16: 1, 8: 1, 4: 1} if rows == 1 else {16: 2, 8: 4, 4: 8}
+    filled = {width: math.ceil(columns / width) * width for width in shapes}
+    width = max(it for it in shapes if filled[it] <= min(filled.values()) * _TOLERATED_WASTE)
+    return Tile(min(shapes[width], rows), width)
 
 
 def pack(weights: np.ndarray, columns: int) -> np.ndarray:
