@@ -8,6 +8,7 @@ use crate::memory;
 use crate::status::Status;
 
 pub fn decode<F: Files>(source: &mut Source<F>, max_pixels: usize) -> Result<Picture, Status> {
+    memory::ensure_available(WORKING_MEMORY)?;
     let mut decoder = Decoder::new(source);
     decoder.read_info().map_err(|_| Status::BrokenImage)?;
     let info = decoder.info().ok_or(Status::BrokenImage)?;
@@ -28,12 +29,15 @@ pub fn decode<F: Files>(source: &mut Source<F>, max_pixels: usize) -> Result<Pic
     Ok(Picture { width, height, channels, samples })
 }
 
+/// What the decoder needs beside samples: mainly its Huffman tables.
+const WORKING_MEMORY: usize = 128 << 10;
+
 /// At most: whole blocks of up to 32 × 32 samples of each component, the picture made of them, and for progressive files
 /// the coefficients of each sample.
 fn decoder_needs(width: usize, height: usize, components: usize, process: CodingProcess) -> usize {
     let padded = ((width + 31) & !31).saturating_mul((height + 31) & !31);
     let bytes_per_sample = if process == CodingProcess::DctProgressive { 4 } else { 2 };
-    padded.saturating_mul(components * bytes_per_sample)
+    padded.saturating_mul(components * bytes_per_sample).saturating_add(WORKING_MEMORY)
 }
 
 /// In place, as Pillow does: what black leaves of white, less the colour's part of it.

@@ -7,10 +7,14 @@ use crate::files::{Files, Source};
 use crate::memory;
 use crate::status::Status;
 
+/// What the decoder needs beside rows and pixels: the file's buffer, the window of DEFLATE.
+const WORKING_MEMORY: usize = 256 << 10;
+
 /// Chunks beside the pixels (profiles, texts) may take this much memory.
 const MOST_METADATA: usize = 4 << 20;
 
 pub fn decode<F: Files>(source: &mut Source<F>, max_pixels: usize) -> Result<Picture, Status> {
+    memory::ensure_available(WORKING_MEMORY)?;
     let mut decoder = Decoder::new(source);
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     decoder.set_ignore_text_chunk(true);
@@ -19,7 +23,8 @@ pub fn decode<F: Files>(source: &mut Source<F>, max_pixels: usize) -> Result<Pic
     Picture::check_size(width, height, max_pixels)?;
     let row = width.saturating_mul(8);
     decoder.set_limits(Limits { bytes: row.max(MOST_METADATA) });
-    memory::ensure_available(row.saturating_mul(4))?;
+    let rows = row.saturating_mul(4);
+    memory::ensure_available(rows)?;
     let mut reader = decoder.read_info().map_err(|_| Status::BrokenImage)?;
     let channels = match reader.output_color_type().0 {
         ColorType::Grayscale => 1,
@@ -28,7 +33,9 @@ pub fn decode<F: Files>(source: &mut Source<F>, max_pixels: usize) -> Result<Pic
         ColorType::Rgba => 4,
         ColorType::Indexed => return Err(Status::BrokenImage),
     };
-    let mut samples = memory::zeros(reader.output_buffer_size())?;
+    let size = reader.output_buffer_size();
+    memory::ensure_available(size.saturating_add(rows).saturating_add(WORKING_MEMORY))?;
+    let mut samples = memory::zeros(size)?;
     let passes = if reader.info().interlaced { ADAM7 } else { &[Pass { x: 0, y: 0, columns: 1, rows: 1 }] };
     for pass in passes.iter().filter(|pass| pass.x < width) {
         for y in (pass.y..height).step_by(pass.rows) {
