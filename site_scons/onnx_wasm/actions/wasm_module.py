@@ -29,8 +29,10 @@ def _link(linker: list[str], platform: Platform, libraries: list[Path], module: 
         "--no-entry",
         "--gc-sections",
         "--strip-all",
-        "--stack-first",
-        "--allow-undefined",  # the platform's imports; whatever else is undefined does not pass the check
+        "-O2",
+        "--compress-relocations",  # numbers in as few bytes as they take
+        "--stack-first",  # what overflows the stack traps, instead of writing over data
+        "--fatal-warnings",
         *("-z", f"stack-size={_STACK_BYTES}"),
         *(f"--export={name}" for name in functions),
         *("--whole-archive", model, "--no-whole-archive"),  # nobody names the kernels that register themselves
