@@ -15,13 +15,9 @@ from tvm import relax
 from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
 from onnx_wasm.compiler.anchors import channels, gemm
+from onnx_wasm.compiler.graph.elementwise import BINARY, UNARY
 from onnx_wasm.compiler.graph.rewriter import Rewriter, array_of, constant, dtype_of, integers, is_constant, shape_of
 
-_UNARY = (
-    *("abs", "astype", "ceil", "clip", "erf", "exp", "floor", "log", "negative", "round", "rsqrt", "sigmoid", "sqrt"),
-    *("square", "tanh", "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu"),
-)
-_BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power")
 _PICTURE = 4
 
 
@@ -53,8 +49,8 @@ class _ChannelsLast(Rewriter):
             "relax.mean": self._mean,
             "relax.concat": self._concat,
             "relax.reshape": self._reshape,
-            **{f"relax.{name}": self._unary for name in _UNARY},
-            **{f"relax.{name}": self._binary for name in _BINARY},
+            **dict.fromkeys(UNARY, self._unary),
+            **dict.fromkeys(BINARY, self._binary),
         }
         self._matrices: dict[relax.Var, Matrix] = {}
         self._pictures: dict[relax.Var, relax.Expr] = {}
