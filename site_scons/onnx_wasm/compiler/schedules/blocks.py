@@ -49,6 +49,24 @@ def inline_all_but(schedule: s_tir.Schedule, kept: set[str]) -> None:
             schedule.compute_inline(block)
 
 
+def anchored(schedule: s_tir.Schedule, kind: str) -> tuple[s_tir.schedule.SBlockRV, s_tir.schedule.SBlockRV] | None:
+    """A kernel reduced to two blocks: its anchor, and the one that writes its output, with all between them inlined.
+
+    Args:
+        schedule: The kernel.
+        kind: The anchor's name.
+
+    Returns:
+        Both, or None if the kernel has no such anchor.
+    """
+    anchor = next((block for block in blocks(schedule) if name(schedule, block) == kind), None)
+    if anchor is None:
+        return None
+    (last,) = outputs(schedule)
+    inline_all_but(schedule, {kind, last})
+    return anchor, schedule.get_sblock(last)
+
+
 def vectorize(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, *, unroll: bool = False) -> None:
     """Runs a loop four elements at a time, if its extent allows; ``unroll`` writes the rest of the loop out."""
     count = extent(schedule, loop)

@@ -5,28 +5,17 @@ from __future__ import annotations
 from tvm import s_tir
 
 from onnx_wasm.compiler.anchors.channels import CHANNELS
-from onnx_wasm.compiler.schedules.blocks import (
-    blocks,
-    extent,
-    inline_all_but,
-    name,
-    outputs,
-    split_axes,
-    vectorize,
-    write_out,
-)
+from onnx_wasm.compiler.schedules.blocks import anchored, extent, split_axes, vectorize, write_out
 
 _FEW_TAPS = 25
 
 
 def schedule(sch: s_tir.Schedule) -> bool:
     """Schedules a kernel whose main block is ``channels``."""
-    anchor = next((it for it in blocks(sch) if name(sch, it) == CHANNELS), None)
-    if anchor is None:
+    found = anchored(sch, CHANNELS)
+    if found is None:
         return False
-    (last,) = outputs(sch)
-    inline_all_but(sch, {CHANNELS, last})
-    final = sch.get_sblock(last)
+    anchor, final = found
     (row, channel), taps = split_axes(sch, anchor)
     run = next((it for it in (16, 8, 4) if extent(sch, channel) % it == 0), 1)
     run_of_channels, inner = sch.split(channel, [None, run])

@@ -5,16 +5,7 @@ from __future__ import annotations
 from tvm import s_tir
 
 from onnx_wasm.compiler.anchors.gemm import GEMM
-from onnx_wasm.compiler.schedules.blocks import (
-    LANES,
-    blocks,
-    extent,
-    inline_all_but,
-    name,
-    outputs,
-    split_axes,
-    write_out,
-)
+from onnx_wasm.compiler.schedules.blocks import LANES, anchored, extent, split_axes, write_out
 
 _TINY = 16
 """A window over this many elements or fewer is written out."""
@@ -22,12 +13,10 @@ _TINY = 16
 
 def schedule(sch: s_tir.Schedule) -> bool:
     """Schedules a kernel whose main block is ``gemm``."""
-    anchor = next((it for it in blocks(sch) if name(sch, it) == GEMM), None)
-    if anchor is None:
+    found = anchored(sch, GEMM)
+    if found is None:
         return False
-    (last,) = outputs(sch)
-    inline_all_but(sch, {GEMM, last})
-    final = sch.get_sblock(last)
+    anchor, final = found
     rows, columns = (int(it) for it in sch.get(anchor).annotations["tile"])
     spatial, reduced = split_axes(sch, anchor)
     row, *outer, column = spatial
