@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -84,8 +85,13 @@ def test_builds_are_measured_with_all_limits(tmp_path: Path) -> None:
 
 def test_the_memory_of_the_largest_process_counts(tmp_path: Path) -> None:
     child = "import subprocess; subprocess.run([sys.executable, '-c', 'bytearray(150_000_000).count(1)'])"
-    run = stand_in(tmp_path / "checkout", child).build()
-    assert 150e6 < run.peak_bytes < 250e6
+    checkout = stand_in(tmp_path / "checkout", child)
+    # Not from here: a process's peak counts the one it was forked from, and this one is large.
+    command = f"from onnx_wasm.benchmarks.build import Checkout; print({checkout!r}.build().peak_bytes)"
+    words = [sys.executable, "-c", f"from pathlib import PosixPath; {command}"]
+    environ = {"PYTHONPATH": str(ROOT / "site_scons")}
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=True)
+    assert 150e6 < int(done.stdout) < 200e6
 
 
 def test_imports_are_seen(tmp_path: Path) -> None:
