@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from onnx_wasm import remedies, toolchain
 from onnx_wasm.errors import BuildError, Problem
@@ -290,17 +291,27 @@ def _vendor_crates(checkout: Checkout) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         manifest = checkout.top / "wrapper" / "Cargo.toml"
         vendor = ["vendor", "--quiet", "--locked", "--versioned-dirs", "--manifest-path", str(manifest), str(partial)]
-        _run("cargo", [*found["cargo"].command, *vendor])
+        # Apart from the user's configuration: where that names a folder of crates, cargo vendor empties the folder.
+        home = {"CARGO_HOME": str(checkout.venv / ".cargo")}
+        _run("cargo", [*found["cargo"].command, *vendor], folder="/", variables=home)
         partial.replace(checkout.venv / CRATES_FOLDER)
 
 
-def _run(what: str, command: Sequence[str], keep: int | None = None) -> None:
+def _run(
+    what: str,
+    command: Sequence[str],
+    keep: int | None = None,
+    folder: str | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Runs a command, silent unless it fails.
 
     Args:
         what: What messages call it.
         command: Its words.
         keep: A descriptor that it inherits.
+        folder: Where it runs; here if it is None.
+        variables: More environment variables.
 
     Raises:
         BuildError: It failed; the message holds the end of its output.
@@ -310,7 +321,8 @@ def _run(what: str, command: Sequence[str], keep: int | None = None) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=_environment(),
+        env={**_environment(), **variables},
+        cwd=folder,
         pass_fds=() if keep is None else (keep,),
         check=False,
     )
