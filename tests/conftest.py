@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support import checkout, only_one, place_tiny, scons
+from support import ROOT, copy, only_one, place_tiny, scons, update
 
 FEATURES: list[list[str]] = [[], ["image"], ["image", "graph"]]
 WRAPPERS = f"""
@@ -29,13 +29,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(shared: Path) -> Path:
     """A checkout with ``models/tiny`` too, where all is built, and the wrapper for the executor ``graph``.
 
-    Copy it to change it.
+    Copy it to change it. From run to run it is kept under ``build/tests``, so that little is to be built.
     """
     folder = shared / "built"
-    with only_one(shared / "built.lock"):
-        if not (folder / "done").exists():
-            place_tiny(checkout(folder) / "models/tiny")
-            scons(folder, "-j2", "build", sconstruct=WRAPPERS)
-            scons(folder, "-j2", "all")
-            (folder / "done").touch()
+    kept = ROOT / "build/tests"
+    kept.mkdir(parents=True, exist_ok=True)
+    with only_one(kept / "lock"):
+        if not folder.exists():
+            update(kept / "checkout")
+            place_tiny(kept / "checkout/models/tiny")
+            scons(kept / "checkout", "-j2", "build", sconstruct=WRAPPERS)
+            scons(kept / "checkout", "-j2", "all")
+            copy(kept / "checkout", folder)
     return folder

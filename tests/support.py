@@ -127,13 +127,20 @@ def copy(source: Path, target: Path) -> Path:
 def checkout(target: Path) -> Path:
     """Copies what a build reads of the project."""
     target.mkdir(parents=True)
+    update(target)
+    return target
+
+
+def update(target: Path) -> None:
+    """Brings the sources of a checkout up to date; what was built there stays."""
     for name in CHECKOUT:
         source = ROOT / name
         if source.is_dir():
+            shutil.rmtree(target / name, ignore_errors=True)
             copy(source, target / name)
         else:
+            target.mkdir(exist_ok=True)
             shutil.copy2(source, target / name)
-    return target
 
 
 def artefacts(build: Path) -> dict[str, bytes]:

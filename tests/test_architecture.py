@@ -81,7 +81,7 @@ def others(path: Path, *, lazy: bool = True) -> set[str]:
 
 
 def files(folder: str) -> list[Path]:
-    return sorted((PACKAGE / folder).glob("*.py"))
+    return sorted((PACKAGE / folder).rglob("*.py"))
 
 
 @pytest.mark.parametrize("module", ALLOWED)
@@ -95,14 +95,14 @@ def test_every_module_at_the_top_has_its_rule() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == set(ALLOWED) | mains
 
 
-@pytest.mark.parametrize("path", files("rules"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", files("rules"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_rules_declare(path: Path) -> None:
     assert others(path) <= {"SCons"}
     known = {"errors", "external_data", "manifest", "platforms", "toolchain"}
     assert all(name in known or name.split(".")[0] == "rules" for name in ours(path))
 
 
-@pytest.mark.parametrize("path", files("compiler"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", files("compiler"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_the_compiler_knows_only_itself(path: Path) -> None:
     assert all(name in {"errors", "platforms"} or name.split(".")[0] == "compiler" for name in ours(path))
     assert "SCons" not in others(path)
@@ -124,13 +124,13 @@ def test_what_runs_before_the_venv_or_in_every_build_is_standard_library(name: s
     assert not others(PACKAGE / f"{name}.py")
 
 
-@pytest.mark.parametrize("path", files("hosts"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", files("hosts"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_hosts_know_only_modules_and_platforms(path: Path) -> None:
     known = {"errors", "platforms", "status", "wasm"}
     assert all(name in known or name.split(".")[0] == "hosts" for name in ours(path))
 
 
-@pytest.mark.parametrize("path", files("actions"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", files("actions"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_actions_do_not_know_each_other(path: Path) -> None:
     assert not {name for name in ours(path) if name.split(".")[0] in ("actions", "rules")} - {"actions.common"}
 
