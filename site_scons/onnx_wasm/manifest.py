@@ -247,6 +247,20 @@ def _complete_test(test: dict[str, Any], place: Place, found: list[Finding]) -> 
 
 
 @dataclass(frozen=True, kw_only=True)
+class Verify:
+    """``[verify]``: how ``<model>.verify`` holds the module against the ONNX reference evaluator.
+
+    Args:
+        samples (integer, default 2): How many seeded inputs are drawn.
+        tolerance (number, default 1e-4): The greatest difference allowed in a floating-point output, as a share of its
+            largest element. Outputs of other dtypes must be equal.
+    """
+
+    samples: int = field(default=2, metadata={"kind": Integer(1, 1000)})
+    tolerance: float = field(default=1e-4, metadata={"kind": Number()})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A manifest that was read and found right.
 
@@ -261,6 +275,7 @@ class Manifest:
         outputs (array of tables, default []): What becomes of outputs.
         compile (table, default {}): Where the module runs and how it is compiled.
         tests (array of tables, default []): Runs of the module, and what must come of them.
+        verify (table, default {}): How the module is held against the ONNX reference evaluator.
         path: The manifest's file, as it was given.
         text: What was read from it.
     """
@@ -274,6 +289,7 @@ class Manifest:
     outputs: tuple[Output, ...] = field(default=(), metadata={"key": "output", "kind": List(Table(Output))})
     compile: Compile = field(default=Compile(), metadata={"kind": Table(Compile)})
     tests: tuple[Test, ...] = field(default=(), metadata={"key": "test", "kind": List(Table(Test, _complete_test))})
+    verify: Verify = field(default=Verify(), metadata={"kind": Table(Verify)})
     path: Path
     text: str = field(repr=False, compare=False)
 

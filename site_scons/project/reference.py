@@ -12,11 +12,20 @@ from pathlib import Path
 from types import ModuleType
 
 from onnx_wasm import manifest, platforms, status
-from onnx_wasm.rules import model_library, rust_wrapper, tvm_ir, wasm_model, wasm_module, wasm_object, wasm_test
+from onnx_wasm.rules import (
+    model_library,
+    rust_wrapper,
+    tvm_ir,
+    wasm_model,
+    wasm_module,
+    wasm_object,
+    wasm_test,
+    wasm_verify,
+)
 from onnx_wasm.schema import documented, schema
 
 FOLDER = Path("docs")
-CHAIN = (tvm_ir, wasm_object, model_library, rust_wrapper, wasm_module, wasm_test)
+CHAIN = (tvm_ir, wasm_object, model_library, rust_wrapper, wasm_module, wasm_test, wasm_verify)
 """The modules of the rules, in the order in which a model goes through them."""
 
 

@@ -14,6 +14,7 @@ from onnx_wasm.rules import (
     wasm_module,
     wasm_object,
     wasm_test,
+    wasm_verify,
     workspace,
 )
 
@@ -28,6 +29,7 @@ def generate(env):
     env["BUILDERS"]["RustWrapper"] = rust_wrapper.rule()
     env["BUILDERS"]["WasmModule"] = wasm_module.rule()
     env["BUILDERS"]["WasmTest"] = wasm_test.rule()
+    env["BUILDERS"]["WasmVerify"] = wasm_verify.rule()
     env.AddMethod(wasm_model.wasm_model, "WasmModel")
     atexit.register(workspace.of(env).report)
 

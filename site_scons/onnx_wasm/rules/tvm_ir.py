@@ -32,8 +32,12 @@ def rule() -> Builder:
         SHA256: The file's hash, if it must have one.
         MANIFEST: The manifest that messages name.
     """
-    scanner = Scanner(_external_data, skeys=[".onnx"])
-    return step.builder(_STEP, _arguments, _targets, suffix=".ir.json", source_scanner=scanner)
+    return step.builder(_STEP, _arguments, _targets, suffix=".ir.json", source_scanner=external_data_scanner())
+
+
+def external_data_scanner() -> Scanner:
+    """Finds the files that an ONNX file's weights are in."""
+    return Scanner(_external_data, skeys=[".onnx"])
 
 
 def _targets(target: list[File], source: list[File], _env: Environment) -> tuple[list[Node], list[Node]]:

@@ -20,7 +20,7 @@ from onnx_wasm.rules import run, workspace
 
 
 def wasm_model(env: Environment, manifests: object) -> list[Node]:
-    """Declares models: for each ``<model>.wasm``, ``<model>.<platform>.wasm``, ``<model>.test`` and ``<model>.run``.
+    """Declares models: ``<model>.wasm``, ``<model>.<platform>.wasm``, ``<model>.test``, ``.verify`` and ``.run``.
 
     Args:
         env: The environment.
@@ -52,6 +52,7 @@ Targets of each model, and what they do; "all" builds every module, "test" runs 
   MODEL.wasm              build the module, for the first of its platforms
   MODEL.PLATFORM.wasm     build it for another
   MODEL.test              run the tests of its manifest
+  MODEL.verify            hold it against the ONNX reference evaluator
   MODEL.run KEY=FILE...   run it on files
 Models:
 """
@@ -111,6 +112,7 @@ def _declare(env: Environment, model: Manifest) -> Node:
         env.Alias(f"{name}.{platform}.wasm", module)
     env.Alias("all", modules)
     _declare_tests(env, model, modules[0])
+    _declare_verification(env, model, modules[0])
     env.AlwaysBuild(env.Alias(f"{name}.run", modules[0], run.action(modules[0])))
     workspace.of(env).modules.extend(modules)
     return modules[0]
@@ -131,7 +133,7 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
     }
     ir = env.TvmIr(
         folder.File(f"{name}.ir.json"),
-        _file(env, Path(model.path.parent, model.model.path or "")),
+        _onnx_file(env, model),
         FREEZE=freeze,
         SHA256=model.model.sha256 or "",
         **common,
@@ -179,6 +181,23 @@ def _declare_tests(env: Environment, model: Manifest, module: Node) -> None:
     )
     env.Alias(f"{model.model.name}.test", report)
     env.Alias("test", report)
+
+
+def _declare_verification(env: Environment, model: Manifest, module: Node) -> None:
+    name = model.model.name
+    report = env.WasmVerify(
+        module.dir.File(f"{name}.verify.json"),
+        [module, module.dir.File(f"{name}.interface.json"), _onnx_file(env, model)],
+        SAMPLES=model.verify.samples,
+        TOLERANCE=model.verify.tolerance,
+        MANIFEST=model.path,
+    )
+    env.Alias(f"{name}.verify", report)
+    env.Alias("test", report)
+
+
+def _onnx_file(env: Environment, model: Manifest) -> Node:
+    return _file(env, Path(model.path.parent, model.model.path or ""))
 
 
 def _file(env: Environment, path: Path) -> Node:
