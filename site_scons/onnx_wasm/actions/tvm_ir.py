@@ -7,13 +7,14 @@ import hashlib
 import json
 from pathlib import Path
 
-from onnx_wasm.actions.common import main, written_whole
+from onnx_wasm.actions.common import importing, main, written_whole
 from onnx_wasm.errors import BuildError, Problem
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Imports the model and writes both files."""
-    from onnx_wasm.compiler import pipeline
+    with importing():
+        from onnx_wasm.compiler import pipeline
 
     shapes = {name: tuple(shape) for name, shape in arguments.freeze["shapes"].items()}
     if arguments.sha256:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from onnx_wasm.actions.common import main, written_whole
+from onnx_wasm.actions.common import importing, main, written_whole
 from onnx_wasm.platforms import PLATFORMS
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Compiles the model and writes the three files."""
-    from onnx_wasm.compiler import pipeline
+    with importing():
+        from onnx_wasm.compiler import pipeline
 
     with written_whole(arguments.object, arguments.graph, arguments.params) as outputs:
         pipeline.to_object(
