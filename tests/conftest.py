@@ -6,7 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support import ROOT, copy, only_one, place_tiny, scons, update
+
+# A busy machine is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 FEATURES: list[list[str]] = [[], ["image"], ["image", "graph"]]
 WRAPPERS = f"""

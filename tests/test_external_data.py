@@ -9,14 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from support import tiny
 
 from onnx_wasm.external_data import locations
-
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +86,6 @@ def in_folder(location: str) -> bool:
     return not location.startswith("/") and ".." not in location.split("/")
 
 
-@patient
 @given(graph=graphs)
 def test_every_file_is_found(graph: onnx.GraphProto, path: Path) -> None:
     model = helper.make_model(graph)
@@ -96,7 +93,6 @@ def test_every_file_is_found(graph: onnx.GraphProto, path: Path) -> None:
     assert read(path, model.SerializeToString()) == expected
 
 
-@patient
 @given(values=st.lists(tensors, min_size=2, max_size=2))
 def test_functions_training_and_sparse_tensors_count(values: list[TensorProto], path: Path) -> None:
     first, second = values
@@ -127,7 +123,6 @@ def test_a_file_that_is_not_there_or_empty_has_none(tmp_path: Path) -> None:
     assert read(tmp_path / "empty.onnx", b"") == []
 
 
-@patient
 @given(data=st.binary(max_size=300))
 @example(data=b"\x3a" * 1000)
 @example(data=b"\x3a\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01")
