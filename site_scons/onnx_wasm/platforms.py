@@ -14,6 +14,7 @@ class Platform:
         rust_target: The target triple that rustc compiles the wrapper for.
         cpu: LLVM's ``mcpu``: the WebAssembly feature set that code generation starts from.
         features: WebAssembly features added to ``cpu``, by LLVM's names.
+        images: The wrapper's feature for inputs of format ``image``: ``image`` decodes, ``pixels`` gets them decoded.
         exports: What the module must export, and the type of each, as the WebAssembly text format writes it.
         imports: The only functions that it may import, as ``module.name``, and the type of each.
     """
@@ -22,6 +23,7 @@ class Platform:
     rust_target: str
     cpu: str
     features: tuple[str, ...] = ()
+    images: str = "image"
     exports: dict[str, str] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
 
@@ -41,4 +43,25 @@ TEACLAVE = Platform(
     },
 )
 
-PLATFORMS = {platform.name: platform for platform in (TEACLAVE,)}
+_EVERYWHERE_TODAY = ("bulk-memory", "mutable-globals", "nontrapping-fptoint", "sign-ext", "simd128")
+"""What every current browser, Node.js since 18 and every WASI runtime have, in LLVM's names."""
+
+WEB = Platform(
+    name="web",
+    rust_target="wasm32-unknown-unknown",
+    # LLVM's "generic" differs from version to version, and rustc's from TVM's.
+    cpu="mvp",
+    features=_EVERYWHERE_TODAY,
+    images="pixels",  # browsers decode
+    exports={
+        "memory": "memory",
+        "inputs": "() -> i32",
+        "outputs": "() -> i32",
+        "run": "() -> i32",
+        "allocate": "(i32) -> i32",
+        "release": "(i32, i32) -> i32",
+        "picture": "(i32, i32, i32, i32) -> i32",
+    },
+)
+
+PLATFORMS = {platform.name: platform for platform in (TEACLAVE, WEB)}

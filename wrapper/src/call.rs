@@ -1,7 +1,6 @@
 //! One call of a model, from its arguments to its result.
 
 use std::ffi::CStr;
-use std::slice;
 
 use crate::descriptor::{Descriptor, Format, Tensor};
 use crate::files::{write_file, Files, Source};
@@ -34,17 +33,11 @@ pub fn call(model: &impl Model, files: &impl Files, arguments: &[Argument]) -> R
     let inputs = Area::zeroed(descriptor.inputs_size)?;
     for tensor in &descriptor.inputs {
         let name = file_of(arguments, tensor).ok_or(Status::MissingArgument)?;
-        // SAFETY: the descriptor's tensors lie within their area, and nobody else refers to it.
-        let bytes = unsafe { slice::from_raw_parts_mut(inputs.start().add(tensor.offset), tensor.size) };
+        // SAFETY: the area was cleared, and nobody else refers to it.
+        let bytes = unsafe { &mut *inputs.tensor(tensor) };
         read(files, name, tensor, descriptor.max_pixels, bytes)?;
     }
-    let areas = Areas {
-        inputs,
-        outputs: Area::zeroed(descriptor.outputs_size)?,
-        workspace: Area::scratch(descriptor.workspace_size)?,
-        params: model.params(),
-        params_size: descriptor.params_size,
-    };
+    let areas = Areas::around(inputs, &descriptor, model.params())?;
     model.run(&descriptor, &areas)?;
     for tensor in &descriptor.outputs {
         if let Some(name) = file_of(arguments, tensor) {
@@ -76,8 +69,8 @@ fn file_of<'a>(arguments: &[Argument<'a>], tensor: &Tensor) -> Option<&'a CStr> 
 }
 
 fn bytes_of<'a>(area: &'a Area, tensor: &Tensor) -> &'a [u8] {
-    // SAFETY: the descriptor's tensors lie within their area, which was cleared and is not written any more.
-    unsafe { slice::from_raw_parts(area.start().add(tensor.offset), tensor.size) }
+    // SAFETY: the area was cleared and is not written any more.
+    unsafe { &*area.tensor(tensor) }
 }
 
 fn read<F: Files>(files: &F, name: &CStr, tensor: &Tensor, max_pixels: usize, bytes: &mut [u8]) -> Result<(), Status> {

@@ -162,7 +162,7 @@ impl<'a> Words<'a> {
         let format = match self.word()? {
             0 => Format::Raw,
             1 => Format::Npy,
-            2 if cfg!(feature = "image") => Format::Image(self.image(&shape)?),
+            2 if cfg!(feature = "pixels") => Format::Image(self.image(&shape)?),
             _ => return None,
         };
         Some(Tensor { argument, dtype, offset, shape, size, format })

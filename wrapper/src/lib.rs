@@ -2,7 +2,7 @@
 //! runs the model, and gives the outputs. Compiled once per platform and set of features; the linker joins it with a model's
 //! library afterwards.
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "teaclave"))]
 mod bytes;
 pub mod call;
 pub mod descriptor;
@@ -10,7 +10,7 @@ pub mod dtype;
 pub mod files;
 #[cfg(feature = "graph")]
 pub mod graph;
-#[cfg(feature = "image")]
+#[cfg(feature = "pixels")]
 pub mod image;
 #[cfg(target_arch = "wasm32")]
 mod math;

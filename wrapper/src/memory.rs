@@ -1,8 +1,9 @@
 //! The memory that a model runs in: a few areas, allocated once per call.
 
 use std::alloc::{alloc, alloc_zeroed, dealloc, Layout};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
+use crate::descriptor::{Descriptor, Tensor};
 use crate::status::Status;
 
 /// The model's kernels rely on it.
@@ -42,6 +43,11 @@ impl Area {
     pub fn size(&self) -> usize {
         self.layout.size()
     }
+
+    /// The bytes of a tensor, of those that the area was made for.
+    pub fn tensor(&self, tensor: &Tensor) -> *mut [u8] {
+        ptr::slice_from_raw_parts_mut(self.start().wrapping_add(tensor.offset), tensor.size)
+    }
 }
 
 impl Drop for Area {
@@ -58,6 +64,19 @@ pub struct Areas {
     pub workspace: Area,
     pub params: *const u8,
     pub params_size: usize,
+}
+
+impl Areas {
+    /// All of a model's areas, with its inputs where they are.
+    pub fn around(inputs: Area, descriptor: &Descriptor, params: *const u8) -> Result<Areas, Status> {
+        Ok(Areas {
+            inputs,
+            outputs: Area::zeroed(descriptor.outputs_size)?,
+            workspace: Area::scratch(descriptor.workspace_size)?,
+            params,
+            params_size: descriptor.params_size,
+        })
+    }
 }
 
 /// Fails if `size` bytes are not to be had, for code that would end the process when they are not.

@@ -53,4 +53,6 @@ statuses! {
     NoLargest = -20, "the output has no largest element: none of its elements is a number";
     BrokenDescriptor = -21, "the module is damaged: its description of the model cannot be read";
     BrokenGraph = -22, "the module is damaged: its graph cannot be run";
+    UnknownInput = -23, "the model has no such input, or it is not an image";
+    BadAddress = -24, "an address is not that of memory which was allocated for this";
 }

@@ -180,7 +180,7 @@ def _code_generation(platform: Platform) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("onnx_wasm.actions.rust_wrapper", description=__doc__)
     parser.add_argument("--platform", choices=PLATFORMS, required=True)
-    parser.add_argument("--feature", action="append", default=[], help="a feature of the crate: image, graph")
+    parser.add_argument("--feature", action="append", default=[], help="a feature of the crate: image, pixels, graph")
     parser.add_argument("--rustc", type=Path, required=True)
     parser.add_argument("--cargo", type=Path, required=True)
     parser.add_argument("--crates", type=Path, default=DEBIAN_CRATES, help="a folder of unpacked crates")

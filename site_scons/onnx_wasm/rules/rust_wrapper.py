@@ -28,7 +28,8 @@ def rule() -> Builder:
         target: The library, ``build/teaclave/wrapper/libwrapper.a``.
         source: Nothing: the crate's sources are found.
         WASM_PLATFORM: Where the module will run. Default ``teaclave``.
-        FEATURES: The crate's features: ``image`` to decode pictures, ``graph`` for the executor of that name.
+        FEATURES: The crate's features: ``image`` to decode pictures, ``pixels`` to take decoded ones, ``graph`` for the
+            executor of that name.
     """
     return step.builder(_STEP, _arguments, _sources, suffix=".a")
 

@@ -157,7 +157,7 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
 def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:
     """The wrapper with just the features that the model needs; models that need the same share one."""
     features = [
-        *(["image"] if any(it.format == "image" for it in model.inputs) else []),
+        *([PLATFORMS[platform].images] if any(it.format == "image" for it in model.inputs) else []),
         *(["graph"] if model.compile.executor == "graph" else []),
     ]
     folder = "-".join(["wrapper", *features])

@@ -3,12 +3,12 @@
 use crate::status::Status;
 
 /// An image of 8 bits a channel, row by row from the top.
-pub struct Picture {
+pub struct Picture<Samples = Vec<u8>> {
     pub width: usize,
     pub height: usize,
     /// 1: gray; 2: gray, alpha; 3: red, green, blue; 4: red, green, blue, alpha.
     pub channels: usize,
-    pub samples: Vec<u8>,
+    pub samples: Samples,
 }
 
 impl Picture {
@@ -21,6 +21,14 @@ impl Picture {
         }
     }
 
+    /// The same image, its samples borrowed.
+    #[cfg(feature = "image")]
+    pub fn borrowed(&self) -> Picture<&[u8]> {
+        Picture { width: self.width, height: self.height, channels: self.channels, samples: &self.samples }
+    }
+}
+
+impl Picture<&[u8]> {
     /// Red, green and blue of a pixel; black if there is no such pixel.
     #[inline]
     pub fn pixel(&self, x: usize, y: usize) -> [u8; 3] {

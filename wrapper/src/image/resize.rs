@@ -5,11 +5,11 @@ use crate::descriptor::{Color, Image, Layout, Resize};
 use crate::dtype::Dtype;
 
 /// Fills `tensor` with a picture, resized and converted.
-pub fn resize(picture: &Picture, image: &Image, dtype: Dtype, tensor: &mut [u8]) {
+pub fn resize(picture: Picture<&[u8]>, image: &Image, dtype: Dtype, tensor: &mut [u8]) {
     let mut target = Target::new(image, dtype, tensor);
     match image.resize {
-        Resize::Nearest => nearest(picture, image, &mut target),
-        Resize::Bilinear => bilinear(picture, image, &mut target),
+        Resize::Nearest => nearest(&picture, image, &mut target),
+        Resize::Bilinear => bilinear(&picture, image, &mut target),
     }
 }
 
@@ -81,7 +81,7 @@ fn gray([red, green, blue]: [u8; 3]) -> u8 {
 }
 
 /// The source's pixels that hold the centres of the target's: ⌊(i + ½) · source / target⌋.
-fn nearest(picture: &Picture, image: &Image, target: &mut Target) {
+fn nearest(picture: &Picture<&[u8]>, image: &Image, target: &mut Target) {
     for row in Centres::new(picture.height, image.height) {
         for column in Centres::new(picture.width, image.width) {
             target.push(picture.pixel(column, row));
@@ -131,7 +131,7 @@ impl Iterator for Centres {
     }
 }
 
-fn bilinear(picture: &Picture, image: &Image, target: &mut Target) {
+fn bilinear(picture: &Picture<&[u8]>, image: &Image, target: &mut Target) {
     for row in 0..image.height {
         let y = Position::new(row, picture.height, image.height);
         for column in 0..image.width {

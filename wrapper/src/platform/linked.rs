@@ -23,14 +23,14 @@ pub struct LinkedModel(());
 
 impl LinkedModel {
     /// The model, ready to run.
-    pub fn get() -> LinkedModel {
+    pub fn get() -> &'static LinkedModel {
         // The linker would wrap the entry point and call the constructors on every call, did nobody refer to them.
         static READY: AtomicBool = AtomicBool::new(false);
         if !READY.swap(true, Ordering::Relaxed) {
             // SAFETY: once, before anything of the model's.
             unsafe { __wasm_call_ctors() }
         }
-        LinkedModel(())
+        &LinkedModel(())
     }
 }
 

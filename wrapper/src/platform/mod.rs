@@ -2,5 +2,7 @@
 
 #[cfg(feature = "teaclave")]
 mod teaclave;
+#[cfg(feature = "web")]
+mod web;
 
 mod linked;

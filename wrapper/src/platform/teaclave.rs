@@ -27,8 +27,7 @@ extern "C" {
 /// The strings end with a zero and stay as they are until this returns.
 #[no_mangle]
 pub unsafe extern "C" fn entrypoint(argc: i32, argv: *const *const c_char) -> i32 {
-    let model = LinkedModel::get();
-    run(&model, argc, argv).unwrap_or_else(Status::code)
+    run(LinkedModel::get(), argc, argv).unwrap_or_else(Status::code)
 }
 
 unsafe fn run(model: &LinkedModel, argc: i32, argv: *const *const c_char) -> Result<i32, Status> {
