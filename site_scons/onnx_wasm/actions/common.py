@@ -8,6 +8,7 @@ import ctypes
 import dataclasses
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,27 @@ def written_whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """As ``written_whole``, for a folder with all that is in it; one that is there is replaced.
+
+    Args:
+        path: The folder.
+
+    Yields:
+        A temporary folder beside it, empty.
+    """
+    partial = _partial(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        shutil.rmtree(path, ignore_errors=True)
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
@@ -102,7 +124,11 @@ def _tidy_up(arguments: argparse.Namespace) -> None:
     """Removes what ``written_whole`` could not."""
     for value in vars(arguments).values():
         if isinstance(value, Path):
-            _partial(value).unlink(missing_ok=True)
+            partial = _partial(value)
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                partial.unlink(missing_ok=True)
 
 
 def run_tool(command: Sequence[str], label: str) -> None:

@@ -1,0 +1,61 @@
+"""The rule WebPackage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from SCons.Builder import Builder
+from SCons.Environment import Base as Environment
+from SCons.Node import Node
+from SCons.Node.FS import File
+
+from onnx_wasm import WRAPPER
+from onnx_wasm.rules import step
+
+_TEMPLATES = (
+    *("web/README.md", "web/glue.d.ts", "web/glue.js", "web/index.html"),
+    *("web/demo/demo.css", "web/demo/demo.js", "web/demo/dom.js", "web/demo/field.js"),
+    *("web/demo/pad.js", "web/demo/scores.js", "web/demo/tensors.js"),
+)
+_STEP = step.Step(
+    "WebPackage",
+    "web_package",
+    ("errors.py", "status.py", "actions/common.py", "actions/web_package.py", *_TEMPLATES),
+    ("python",),
+)
+
+
+def rule() -> Builder:
+    """``env.WebPackage(target, source)``: a module for the web as a folder for JavaScript, npm and a browser.
+
+    Args:
+        target: The folder's ``package.json``, ``build/x/mnist.web/package.json``. The module, the ES module around it
+            with its types, ``README.md`` and a page to try the model are put beside it.
+        source: The module that ``WasmModule`` made for the platform ``web``, then the interface of its library. The
+            module's name is the model's.
+        LICENSE: The model's licence, by its name in SPDX. Default: none is told.
+        MANIFEST: The manifest that messages name.
+    """
+    return step.builder(_STEP, _arguments, _targets)
+
+
+def _targets(target: list[File], source: list[File], env: Environment) -> tuple[list[Node], list[Node]]:
+    name = _name(source)
+    texts = [text.removeprefix("web/").replace("glue.", f"{name}.") for text in _TEMPLATES]
+    files = [target[0].dir.File(file) for file in (f"{name}.wasm", *texts)]
+    statuses = env.File(str(WRAPPER / "src" / "status.rs"))
+    env.Clean(target, target[0].dir)
+    return [target[0], *files], [*source, statuses]
+
+
+def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
+    return step.Words(
+        [
+            *("--name", _name(source), "--license", env.get("LICENSE", "")),
+            *("--module", source[0].path, "--interface", source[1].path, "--folder", target[0].dir.path),
+        ]
+    )
+
+
+def _name(source: Sequence[File]) -> str:
+    return str(source[0].name.removesuffix(".wasm"))
