@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 60
+PATIENCE = 20
 """Seconds that anything may take."""
 
 _FLAGS = (
@@ -28,7 +28,24 @@ _FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--remote-debugging-pipe", "--window-size=1280,900"),
 )
-_KEYS = {" ": "Space", "Delete": "Delete", "Tab": "Tab", "Enter": "Enter"}
+_KEYS = {
+    " ": 32,
+    "Delete": 46,
+    "Tab": 9,
+    "Enter": 13,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+}
+"""The number of each key, as Windows has it."""
+
+_BOX = """(() => {
+  const it = document.querySelector(%s);
+  it.scrollIntoView({ block: "center" });
+  const { x, y, width, height } = it.getBoundingClientRect();
+  return [x, y, width, height];
+})()"""
 
 
 class Browser:
@@ -132,7 +149,8 @@ class Page:
 
     def events(self, method: str) -> list[dict[str, Any]]:
         """The parameters of the events that came so far."""
-        return [it["params"] for it in self.browser.events if (it.get("sessionId"), it["method"]) == (self.session, method)]
+        events = (it for it in self.browser.events if it.get("sessionId") == self.session)
+        return [it["params"] for it in events if it["method"] == method]
 
     @property
     def complaints(self) -> list[str]:
@@ -147,7 +165,7 @@ class Page:
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression; a promise's when it has one."""
-        told = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
+        told = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
 
@@ -166,10 +184,7 @@ class Page:
 
     def box(self, selector: str) -> tuple[float, float, float, float]:
         """Left, top, width and height of an element, which is scrolled into view."""
-        x, y, width, height = self.evaluate(
-            f"(() => {{ const it = document.querySelector({json.dumps(selector)}); it.scrollIntoView({{ block: 'center' }});"
-            "const { x, y, width, height } = it.getBoundingClientRect(); return [x, y, width, height]; })()"
-        )
+        x, y, width, height = self.evaluate(_BOX % json.dumps(selector))
         return x, y, width, height
 
     def click(self, selector: str) -> None:
@@ -185,7 +200,7 @@ class Page:
 
     def press(self, *keys: str) -> None:
         for key in keys:
-            code = {"key": key, "code": _KEYS.get(key, key), "windowsVirtualKeyCode": _VIRTUAL.get(key, 0)}
+            code = {"key": key, "windowsVirtualKeyCode": _KEYS.get(key, 0)}
             text = {"text": key} if len(key) == 1 else {}
             self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **code, **text)
             self.call("Input.dispatchKeyEvent", type="keyUp", **code)
@@ -217,9 +232,6 @@ class Page:
         clip = {**{key: metrics[key] for key in ("x", "y", "width", "height")}, "scale": 1}
         data = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
         path.write_bytes(base64.b64decode(data))
-
-
-_VIRTUAL = {" ": 32, "Delete": 46, "Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
 @contextlib.contextmanager

@@ -193,9 +193,15 @@ def test_a_step_declares_the_sources_that_its_action_imports(rule: str) -> None:
     imported = {name for name in loaded(action)[0] if not name.endswith("__init__.py")}
     folders = {name for name in sources if (PACKAGE / name).is_dir()}
     covered = {name for name in imported if name.split("/")[0] in folders}
-    written = {name for name in sources if name not in folders and not name.endswith("__init__.py")}
+    written = {name for name in sources if name.endswith(".py") and not name.endswith("__init__.py")}
     assert imported - covered == written, "declared and imported differ"
     assert folders <= {name.split("/")[0] for name in covered}, "a folder of which nothing is imported"
+
+
+def test_a_package_for_the_web_declares_its_templates() -> None:
+    templates = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "web").rglob("*") if path.is_file()}
+    _, sources, _ = declared("web_package")
+    assert {name for name in sources if not name.endswith(".py")} == templates
 
 
 @pytest.mark.parametrize("rule", STEPS)

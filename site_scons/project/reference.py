@@ -21,11 +21,12 @@ from onnx_wasm.rules import (
     wasm_object,
     wasm_test,
     wasm_verify,
+    web_package,
 )
 from onnx_wasm.schema import documented, schema
 
 FOLDER = Path("docs")
-CHAIN = (tvm_ir, wasm_object, model_library, rust_wrapper, wasm_module, wasm_test, wasm_verify)
+CHAIN = (tvm_ir, wasm_object, model_library, rust_wrapper, wasm_module, wasm_test, wasm_verify, web_package)
 """The modules of the rules, in the order in which a model goes through them."""
 
 

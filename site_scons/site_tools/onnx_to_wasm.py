@@ -15,6 +15,7 @@ from onnx_wasm.rules import (
     wasm_object,
     wasm_test,
     wasm_verify,
+    web_package,
     workspace,
 )
 
@@ -29,6 +30,7 @@ def generate(env):
     env["BUILDERS"]["RustWrapper"] = rust_wrapper.rule()
     env["BUILDERS"]["WasmModule"] = wasm_module.rule()
     env["BUILDERS"]["WasmTest"] = wasm_test.rule()
+    env["BUILDERS"]["WebPackage"] = web_package.rule()
     env["BUILDERS"]["WasmVerify"] = wasm_verify.rule()
     env.AddMethod(wasm_model.wasm_model, "WasmModel")
     atexit.register(workspace.of(env).report)

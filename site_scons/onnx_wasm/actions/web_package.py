@@ -1,4 +1,4 @@
-"""The action of the rule WebPackage: a web module as a folder that JavaScript imports, npm packs and a browser shows."""
+"""The action of the rule WebPackage: a module as a folder that JavaScript imports, npm packs, browsers show."""
 
 from __future__ import annotations
 

@@ -22,6 +22,8 @@ from onnx_wasm.rules import run, workspace
 def wasm_model(env: Environment, manifests: object) -> list[Node]:
     """Declares models: ``<model>.wasm``, ``<model>.<platform>.wasm``, ``<model>.test``, ``.verify`` and ``.run``.
 
+    One with the platform ``web`` has ``<model>.web`` too.
+
     Args:
         env: The environment.
         manifests: The manifest of a model, or several: paths or nodes, as SCons takes sources.
@@ -51,6 +53,7 @@ def _help(models: Iterable[Manifest], first: bool) -> str:
 Targets of each model, and what they do; "all" builds every module, "test" runs every test:
   MODEL.wasm              build the module, for the first of its platforms
   MODEL.PLATFORM.wasm     build it for another
+  MODEL.web               build a folder for JavaScript around that for "web", with a page to try it
   MODEL.test              run the tests of its manifest
   MODEL.verify            hold it against the ONNX reference evaluator
   MODEL.run KEY=FILE...   run it on files
@@ -111,6 +114,8 @@ def _declare(env: Environment, model: Manifest) -> Node:
     for platform, module in zip(model.compile.platforms, modules, strict=True):
         env.Alias(f"{name}.{platform}.wasm", module)
     env.Alias("all", modules)
+    if "web" in model.compile.platforms:
+        _declare_package(env, model, modules[model.compile.platforms.index("web")])
     _declare_tests(env, model, modules[0])
     _declare_verification(env, model, modules[0])
     env.AlwaysBuild(env.Alias(f"{name}.run", modules[0], run.action(modules[0])))
@@ -165,6 +170,18 @@ def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:
     if not library.has_builder():
         env.RustWrapper(library, [], WASM_PLATFORM=platform, FEATURES=features)
     return library
+
+
+def _declare_package(env: Environment, model: Manifest, module: Node) -> None:
+    name = model.model.name
+    package = env.WebPackage(
+        module.dir.File(f"{name}.web/package.json"),
+        [module, module.dir.File(f"{name}.interface.json")],
+        LICENSE=model.model.license or "",
+        MANIFEST=model.path,
+    )
+    env.Alias(f"{name}.web", package)
+    env.Alias("all", package)
 
 
 def _declare_tests(env: Environment, model: Manifest, module: Node) -> None:

@@ -178,7 +178,8 @@ function wrong(it, value) {
 
 /** What a value is called; typed arrays by their class, whichever window they are from. */
 function kind(value) {
-  return (ArrayBuffer.isView(value) && value[Symbol.toStringTag]) || (value === null ? "null" : typeof value);
+  if (ArrayBuffer.isView(value)) return value[Symbol.toStringTag] ?? "DataView";
+  return value === null ? "null" : typeof value;
 }
 
 function expected() {

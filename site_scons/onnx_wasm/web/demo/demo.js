@@ -61,7 +61,8 @@ function run(isFinal = true) {
       const took = performance.now() - start;
       recent = Math.max(took, recent * 0.9);
       const said = outputs.map((it, index) => displays[index].show(found[it.name]));
-      if (isFinal) status.replaceChildren(...said, element("span", { className: "time" }, duration(took)));
+      const short = said.length === 1 ? said[0] : "Done";
+      if (isFinal) status.replaceChildren(short, element("span", { className: "time" }, duration(took)));
     }
     alert.hidden = true;
   } catch (error) {
