@@ -37,7 +37,7 @@ function bars(it, changed) {
   function show(tensor) {
     const raw = numbers(it.dtype, tensor);
     const isDistribution = raw.every((value) => value >= 0 && value <= 1) && Math.abs(sum(raw) - 1) < 1e-3;
-    option.hidden = isDistribution;
+    option.hidden = isDistribution || !it.dtype.startsWith("float");
     const isShare = isDistribution || softmax.checked;
     const values = isShare && !isDistribution ? shares(raw) : raw;
     const order = raw.map((_, index) => index);
