@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
+from onnx_wasm.benchmarks import npm, platforms
 from onnx_wasm.benchmarks.build import Checkout, measure
 from onnx_wasm.benchmarks.table import Row, publish
 
@@ -111,3 +112,59 @@ def test_imports_are_seen(tmp_path: Path) -> None:
 def test_a_measurement_of_something_else_is_refused(tmp_path: Path, more: str, message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         measure(stand_in(tmp_path / "checkout", more))
+
+
+ONNXRUNTIME = """
+export const env = { wasm: {} };
+export class Tensor {}
+export const InferenceSession = { create: async () => {
+  await new Promise((done) => setTimeout(done, 200));
+  return { run: async () => ({ Plus214_Output_0: { data: [1, %s] } }) };
+} };
+"""
+"""A stand-in for onnxruntime-web that takes its time."""
+
+
+def place_platforms(folder: Path, result: float = 2) -> tuple[Path, Path]:
+    """Stand-ins for the package of mnist and for onnxruntime-web."""
+    package, onnxruntime = folder / "mnist.web", folder / "onnxruntime"
+    (package / "demo").mkdir(parents=True)
+    (package / "mnist.js").write_text(
+        "export const load = async (bytes) => ({ run: () => ({ Plus214_Output_0: [bytes.length, 2] }) });"
+    )
+    (package / "mnist.wasm").write_bytes(b"x")
+    (package / "demo/demo.js").write_bytes(bytes(50_000))
+    (onnxruntime / "dist").mkdir(parents=True)
+    (onnxruntime / "dist/ort.wasm.bundle.min.mjs").write_text(ONNXRUNTIME % result)
+    (onnxruntime / "dist/ort-wasm-simd-threaded.wasm").write_bytes(b"")
+    return package, onnxruntime
+
+
+def test_platforms_are_measured_with_all_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    first, times, folder = platforms.measure(*place_platforms(tmp_path))
+    assert [(it.unit, it.limit, it.better) for it in (first, times, folder)] == [
+        ("ms", 15, "lower"),
+        ("", 20, "higher"),
+        ("KB", 120, "lower"),
+    ]
+    assert 0 < first.value < 150
+    assert times.value > 200 / 150
+    assert 50 < folder.value < 51
+
+
+def test_a_comparison_of_different_results_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match=r"differ by 0\.5"):
+        platforms.measure(*place_platforms(tmp_path, 2.5))
+
+
+def test_a_package_that_is_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    npm_ = tmp_path / "bin/npm"
+    npm_.parent.mkdir()
+    npm_.write_text('#!/bin/sh\nfor it; do folder=$it; done\necho other > "$folder/it-1.0.tgz"\necho it-1.0.tgz\n')
+    npm_.chmod(0o755)
+    monkeypatch.setenv("PATH", str(npm_.parent), prepend=":")
+    with pytest.raises(SystemExit, match=r"npm brought another it@1\.0: sha512-"):
+        npm.unpacked(npm.Package("it", "1.0", "sha512-AAAA"), tmp_path / "npm")
+    assert list((tmp_path / "npm").iterdir()) == []

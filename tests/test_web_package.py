@@ -17,6 +17,7 @@ from support import ROOT
 from web import SIZES, TRAP, interface, node, place_echo
 
 from onnx_wasm.actions import common, web_package
+from onnx_wasm.benchmarks import npm
 from onnx_wasm.interface import DTYPES
 
 DIGITS = ROOT / "models/mnist/digits"
@@ -302,12 +303,13 @@ def test_the_folder_is_small(mnist: Path) -> None:
 
 
 def test_npm_packs_and_installs_it(mnist: Path, tmp_path: Path) -> None:
-    npm = shutil.which("npm")
-    assert npm, "there is no npm here: ./sconsw setup dev brings it"
+    program = shutil.which("npm")
+    if program is None:
+        pytest.skip("there is no npm here")
     package = Path(shutil.copytree(mnist, tmp_path / "mnist.web"))
 
     def run(*words: str, cwd: Path) -> str:
-        done = subprocess.run([npm, *words], cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run([program, *words], cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -373,3 +375,67 @@ def test_a_file_that_is_missing_is_told_without_a_traceback(tmp_path: Path) -> N
     assert done.stderr.startswith(f"{tmp_path / 'x.json'}: ")
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+# The types
+
+USER = """
+import { load, inputs, outputs, ModelError, type Inputs, type Outputs, type Model } from "mnist";
+import { load as loadKinds, type Inputs as Kinds } from "./kinds/echo.web/echo.js";
+
+const m: Model = await load();
+await load(new URL("x:"));
+await load(fetch("x"));
+await load(new ArrayBuffer(8));
+await load(WebAssembly.compile(new Uint8Array()));
+const { Plus214_Output_0 } = m.run({ Input3: new Float32Array(784) });
+const scores: Float32Array = Plus214_Output_0;
+m.run({ Input3: new ImageData(1, 1) });
+m.run({ Input3: await createImageBitmap(new Blob()) }, { views: true });
+m.run({ Input3: { data: new Uint8Array(4), width: 1, height: 1 } });
+const name: "Input3" | undefined = inputs[0]?.name;
+const given: Inputs = { Input3: scores };
+const found: Outputs = m.run(given);
+const width: number | undefined = inputs[0]?.image?.width;
+try { m.run(given); } catch (error) { if (error instanceof ModelError) { const code: number = error.code; } }
+
+// @ts-expect-error Another array
+m.run({ Input3: new Float64Array(784) });
+// @ts-expect-error Another name
+m.run({ Input4: new Float32Array(784) });
+// @ts-expect-error Nothing
+m.run({});
+// @ts-expect-error There is no such output
+found.other;
+// @ts-expect-error It is not for others to make
+new ModelError();
+
+const kinds: Kinds = {
+  a: new BigInt64Array(1),
+  b: new Uint8Array(1),
+  c: new Uint16Array(1),
+  d: new Float64Array(1),
+  "*/e": new BigUint64Array(1),
+};
+const back: BigInt64Array = (await loadKinds()).run(kinds)["a again"];
+// @ts-expect-error Numbers are not of 64 bits
+kinds.a = new Int32Array(1);
+// @ts-expect-error Not a picture
+(await loadKinds()).run({ ...kinds, d: new ImageData(1, 1) });
+"""
+
+
+@pytest.mark.slow
+def test_the_types_hold_what_they_say(mnist: Path, tmp_path: Path) -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("there is no npm here")
+    compiler = npm.unpacked(npm.TYPESCRIPT, ROOT / npm.FOLDER) / "bin/tsc"
+    kinds = {"a": "int64", "b": "bool", "c": "float16", "d": "float64", "*/e": "uint64"}
+    place_echo(tmp_path / "kinds", interface({name: (dtype, [1]) for name, dtype in kinds.items()}))
+    shutil.copytree(mnist, tmp_path / "node_modules/mnist")
+    (tmp_path / "package.json").write_text('{ "type": "module" }')
+    (tmp_path / "user.ts").write_text(USER)
+    options = ["--noEmit", "--strict", "--noUncheckedIndexedAccess", "--target", "es2022", "--module", "nodenext"]
+    words = [shutil.which("node") or "node", str(compiler), *options, "user.ts"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

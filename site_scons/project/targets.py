@@ -25,8 +25,14 @@ Targets of this repository:
   lint                    run every linter
   docs                    make the reference in docs/
   bench-build             measure builds against their limits
+  bench-platforms         measure modules where they run, against their limits
 """
-_MODULES = {"lint": "project.lint", "docs": "project.reference", "bench-build": "onnx_wasm.benchmarks.build"}
+_MODULES = {
+    "lint": "project.lint",
+    "docs": "project.reference",
+    "bench-build": "onnx_wasm.benchmarks.build",
+    "bench-platforms": "onnx_wasm.benchmarks.platforms",
+}
 
 
 def declare(env: Environment) -> None:
@@ -38,6 +44,7 @@ def declare(env: Environment) -> None:
     env.Help(_HELP, append=True)
     for name, module in _MODULES.items():
         _command(env, name, ["-m", module], {"PYTHONPATH": str(_SITE)})
+    env.Depends("bench-platforms", env.Alias("mnist.web"))
     env.Alias("test", [_wrapper_tests(env), _command(env, "pytest", ["-m", "pytest", *_pytest_words()])])
 
 

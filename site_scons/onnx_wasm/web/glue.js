@@ -55,14 +55,15 @@ export async function load(source = new URL("./__FILE__.wasm", import.meta.url))
 
 async function compile(source) {
   if (source instanceof WebAssembly.Module) return source;
+  if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return WebAssembly.compile(source);
   if (typeof source === "string" || source instanceof URL) return compile(await request(source));
+  // Last, as Node.js takes longer to get its Response ready than a small model to answer.
   if (typeof Response !== "undefined" && source instanceof Response) {
     if (!source.ok) throw new Error(`${source.url}: ${source.status} ${source.statusText}`.trim());
     const type = source.headers.get("Content-Type") ?? "";
     if (type.startsWith("application/wasm")) return WebAssembly.compileStreaming(source);
     return WebAssembly.compile(await source.arrayBuffer());
   }
-  if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return WebAssembly.compile(source);
   throw new TypeError("load() takes a URL, a Response, an ArrayBuffer or a WebAssembly.Module");
 }
 
