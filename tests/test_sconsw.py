@@ -240,6 +240,29 @@ def test_as_root_apt_brings_what_is_missing_or_half_installed_and_nothing_else(
     assert command.endswith(f"--no-install-recommends install {packages}")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may have apt install")
+@pytest.mark.parametrize("refused", ["", "chromium"])
+def test_as_root_apt_brings_what_tests_run_for_dev_alone_and_may_fail_to(
+    equipped: Machine, tmp_path: Path, refused: str
+) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    program(equipped.programs / "apt-cache", "known")
+    for name in ("dpkg", "dpkg-query"):
+        program(equipped.programs / name, "")
+    program(equipped.programs / "apt-get", "").write_text(
+        f'#!/bin/sh\necho "$@" >> {log}\ncase "$*" in *" install ${{REFUSED:-none}}") exit 100;; esac\n'
+    )
+    equipped.environ["REFUSED"] = refused
+    assert equipped.run("setup").returncode == 0
+    assert log.read_text() == ""
+    result = equipped.run("setup", "dev")
+    assert result.returncode == 0, result.stderr
+    installed = [line.split(" install ")[1] for line in log.read_text().splitlines() if " install " in line]
+    assert sorted(set(installed)) == ["chromium", "nodejs"]
+    assert (f"tests and benchmarks that run {refused} will fail" in result.stderr) == bool(refused)
+
+
 def test_doctor_tells_what_is_there_and_what_is_missing_and_how_to_get_it(equipped: Machine) -> None:
     result = equipped.run("doctor")
     assert result.returncode == 2

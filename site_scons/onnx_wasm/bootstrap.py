@@ -18,7 +18,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -138,6 +139,8 @@ def setup(checkout: Checkout, profile: str) -> None:
         programs = [name for name in lacking if name != "venv"]
         with _whole_venv(checkout, profile) as incomplete, ThreadPoolExecutor() as pool:
             tasks = [pool.submit(_apt_install, programs)] if programs else []
+            if profile == "dev" and _may_apt():
+                tasks.append(pool.submit(_apt_install_for_tests, after=tasks[:]))
             if incomplete:
                 tasks.append(pool.submit(_install_packages, checkout, profile, lock))
             for task in tasks:
@@ -268,6 +271,17 @@ def _apt_install(tools: Iterable[str]) -> None:
     _run("dpkg", ["dpkg", "--configure", "-a"])  # what an earlier set-up left when it was killed
     _apt_update()
     _run("apt", install)
+
+
+def _apt_install_for_tests(after: Iterable[Future[None]]) -> None:
+    """Installs what only tests run, when apt has done with the rest; without it they fail, and nothing else does."""
+    futures.wait(after)
+    for tool in remedies.FOR_TESTS:
+        if shutil.which(tool) is None:
+            try:
+                _apt_install([tool])
+            except BuildError as error:
+                _say(f"tests and benchmarks that run {tool} will fail\n{error}")
 
 
 def _apt_update() -> None:

@@ -20,8 +20,13 @@ APT_PACKAGES = {
     "linker": ("lld",),
     "archiver": ("llvm",),
     "crates": tuple(f"librust-{name}-dev" for name in CRATES),
+    "node": ("nodejs",),
+    "chromium": ("chromium",),
 }
 """What Debian and Ubuntu call the packages that bring each tool, in the version that goes with the release's rustc."""
+
+FOR_TESTS = ("node", "chromium")
+"""The programs that no build runs: tests and benchmarks do."""
 
 _CC_COMMANDS = {
     "dnf": "sudo dnf install -y gcc",
