@@ -86,6 +86,10 @@ def test_the_wheel_holds_the_tool_the_package_and_the_wrapper(wheel: Path) -> No
     crate = {str(path.relative_to(ROOT)) for path in (ROOT / "wrapper").rglob("*.rs") if "target" not in path.parts}
     crate |= {"wrapper/Cargo.toml", "wrapper/Cargo.lock"}
     assert {f"onnx_wasm/{path}" for path in crate} <= set(names)
+    package = ROOT / "site_scons/onnx_wasm"
+    templates = [path.relative_to(package) for path in (package / "web").rglob("*") if path.is_file()]
+    assert {f"onnx_wasm/{path}" for path in templates} <= set(names)
+    assert len(templates) > 5
     assert not [name for name in names if "/target/" in name or name.endswith(".pyc") or "tests/bad" in name]
 
 

@@ -120,6 +120,11 @@ def test_odd_names_are_kept_as_they_are(tmp_path: Path) -> None:
     assert node(script, echo) == [[f"{name} again", index] for index, name in enumerate(ODD_NAMES)]
 
 
+def test_the_example_of_the_project_s_readme(mnist: Path) -> None:
+    (example,) = re.findall(r"^```js\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(node(f"{example}tell([...Plus214_Output_0]);", mnist)) == 10
+
+
 # What it says when something is wrong
 
 WRONG = {
