@@ -141,8 +141,14 @@ def _notes(it: Tensor) -> list[str]:
     if it["image"]:
         image = it["image"]
         resized = f"resized to {image['width']} × {image['height']} ({image['resize']}), {image['color']}"
-        notes.append(f"a picture is {resized}, each value v becomes (v - {image['mean']}) * {image['scale']}")
+        mean, scale = (_shortly(image[key]) for key in ("mean", "scale"))
+        notes.append(f"a picture is {resized}, each value v becomes (v - {mean}) * {scale}")
     return notes
+
+
+def _shortly(values: Sequence[float]) -> str:
+    """The value of each channel, or the one that all have."""
+    return str(values[0]) if len(set(values)) == 1 else str(list(values))
 
 
 def _tables(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, str]:
