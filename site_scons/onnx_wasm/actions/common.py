@@ -86,6 +86,7 @@ def written_whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
     partial = tuple(map(_partial, paths))
     for path in partial:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # of a build that was killed; an archiver would add to it
     try:
         yield partial
         for temporary, path in zip(partial, paths, strict=True):
@@ -129,6 +130,18 @@ def _tidy_up(arguments: argparse.Namespace) -> None:
                 shutil.rmtree(partial, ignore_errors=True)
             else:
                 partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_beside(output: Path) -> Iterator[Path]:
+    """Gives an empty folder beside an output, which is gone at the end; what a killed build left in it goes too."""
+    folder = output.with_name(f".{output.name}.scratch")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def run_tool(command: Sequence[str], label: str) -> None:

@@ -6,12 +6,11 @@ import argparse
 import contextlib
 import json
 import mmap
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from onnx_wasm import interface, wasm
-from onnx_wasm.actions.common import main, run_tool, written_whole
+from onnx_wasm.actions.common import main, run_tool, scratch_beside, written_whole
 from onnx_wasm.manifest import Image, Input, Output
 
 _ALIGNMENT = 64
@@ -27,14 +26,14 @@ def run(arguments: argparse.Namespace) -> None:
     with (
         written_whole(arguments.library, arguments.interface) as (library, interface_file),
         _mapped(arguments.params) as params,
-        tempfile.TemporaryDirectory(dir=arguments.library.parent) as scratch,
+        scratch_beside(arguments.library) as scratch,
     ):
         symbols = [
             wasm.DataSymbol("onnx_wasm_descriptor", descriptor, 4),
             wasm.DataSymbol("onnx_wasm_params", params, _ALIGNMENT),
             *([wasm.DataSymbol("onnx_wasm_graph", graph_data)] if graph_data else []),
         ]
-        data = Path(scratch, "data.o")
+        data = scratch / "data.o"
         with data.open("wb") as file:
             wasm.write_data_object(symbols, file)
         # D leaves out times, owners and modes.
