@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from support import model
 
-from onnx_wasm import toolchain
+from onnx_wasm import WRAPPER, toolchain
 from onnx_wasm.actions import model_library, wasm_module
 from onnx_wasm.compiler import memory, pipeline
 from onnx_wasm.errors import BuildError
@@ -113,6 +113,7 @@ class Workshop:
             argparse.Namespace(
                 object=made.object, graph=made.graph, params=made.params, executor=executor,
                 declared={"inputs": [], "outputs": []}, archiver=self._tools.archiver.command,
+                platform="teaclave", statuses=WRAPPER / "src/status.rs",
                 library=library, interface=self._folder / "interface.json", manifest=Path("model"),
             )
         )  # fmt: skip

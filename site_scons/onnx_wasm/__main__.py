@@ -54,18 +54,18 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Runs a module in its platform's stand-in on files and prints what it returns."""
-    from onnx_wasm.hosts.teaclave import TeaclaveHost
+    from onnx_wasm.hosts.loading import load
 
     where = str(arguments.module)
     files = dict(arguments.pairs)
     if len(files) < len(arguments.pairs):
         twice = sorted(key for key in files if [pair[0] for pair in arguments.pairs].count(key) > 1)
         raise BuildError(Problem(where, f"{', '.join(twice)} is given twice"))
-    result = TeaclaveHost.load(arguments.module).run(files, timeout=arguments.timeout)
+    result = load(arguments.module).run(files, timeout=arguments.timeout)
     if result.value is None:
         sys.stderr.write(f"{where}: {result.trap}\n")
         return _FAILED
-    sys.stdout.write(f"{result.value}\n")
+    sys.stdout.write(result.printed or f"{result.value}\n")
     if result.value >= 0:
         return 0
     if result.file_errors:

@@ -15,6 +15,7 @@ from typing import Any
 
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.manifest import CHANNELS, Image, Input, Output, as_argument
+from onnx_wasm.platforms import Platform
 
 DTYPES = (
     *("float32", "float64", "float16"),
@@ -128,9 +129,24 @@ def combine(graph: Mapping[str, Any], inputs: Sequence[Input], outputs: Sequence
     )
 
 
-def to_json(interface: Interface) -> str:
-    """The interface as JSON, for people and other programs."""
-    return json.dumps(dataclasses.asdict(interface), indent=2) + "\n"
+def to_json(interface: Interface, platform: Platform, executor: str, statuses: Mapping[int, str]) -> str:
+    """The interface as JSON, for people and other programs.
+
+    Args:
+        interface: What the module takes and gives.
+        platform: Where the module will run.
+        executor: ``aot`` or ``graph``.
+        statuses: What each code below 0 means.
+    """
+    described = {
+        **dataclasses.asdict(interface),
+        "platform": platform.name,
+        "executor": executor,
+        "statuses": {str(code): text for code, text in statuses.items()},
+        "imports": platform.imports,
+        "exports": platform.exports,
+    }
+    return json.dumps(described, indent=2) + "\n"
 
 
 def to_descriptor(interface: Interface, graph_size: int) -> bytes:

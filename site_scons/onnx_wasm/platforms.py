@@ -15,6 +15,7 @@ class Platform:
         cpu: LLVM's ``mcpu``: the WebAssembly feature set that code generation starts from.
         features: WebAssembly features added to ``cpu``, by LLVM's names.
         images: The wrapper's feature for inputs of format ``image``: ``image`` decodes, ``pixels`` gets them decoded.
+        host: Whether this package can run the module, as the tests of a manifest ask it to.
         exports: What the module must export, and the type of each, as the WebAssembly text format writes it.
         imports: The only functions that it may import, as ``module.name``, and the type of each.
     """
@@ -24,6 +25,7 @@ class Platform:
     cpu: str
     features: tuple[str, ...] = ()
     images: str = "image"
+    host: bool = True
     exports: dict[str, str] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
 
@@ -44,15 +46,35 @@ TEACLAVE = Platform(
 )
 
 _EVERYWHERE_TODAY = ("bulk-memory", "mutable-globals", "nontrapping-fptoint", "sign-ext", "simd128")
-"""What every current browser, Node.js since 18 and every WASI runtime have, in LLVM's names."""
+"""What every current browser, Node.js since 18 and every WASI runtime have, in LLVM's names. They are added to
+``mvp``: what ``generic`` means differs from version to version of LLVM, and rustc's is not TVM's."""
+
+WASI = Platform(
+    name="wasi",
+    rust_target="wasm32-unknown-unknown",  # the wrapper calls WASI itself, without a libc
+    cpu="mvp",
+    features=_EVERYWHERE_TODAY,
+    exports={"memory": "memory", "_start": "() -> ()"},
+    imports={
+        "wasi_snapshot_preview1.args_sizes_get": "(i32, i32) -> i32",
+        "wasi_snapshot_preview1.args_get": "(i32, i32) -> i32",
+        "wasi_snapshot_preview1.fd_prestat_get": "(i32, i32) -> i32",
+        "wasi_snapshot_preview1.fd_prestat_dir_name": "(i32, i32, i32) -> i32",
+        "wasi_snapshot_preview1.path_open": "(i32, i32, i32, i32, i32, i64, i64, i32, i32) -> i32",
+        "wasi_snapshot_preview1.fd_read": "(i32, i32, i32, i32) -> i32",
+        "wasi_snapshot_preview1.fd_write": "(i32, i32, i32, i32) -> i32",
+        "wasi_snapshot_preview1.fd_close": "(i32) -> i32",
+        "wasi_snapshot_preview1.proc_exit": "(i32) -> ()",
+    },
+)
 
 WEB = Platform(
     name="web",
     rust_target="wasm32-unknown-unknown",
-    # LLVM's "generic" differs from version to version, and rustc's from TVM's.
     cpu="mvp",
     features=_EVERYWHERE_TODAY,
     images="pixels",  # browsers decode
+    host=False,
     exports={
         "memory": "memory",
         "inputs": "() -> i32",
@@ -64,4 +86,4 @@ WEB = Platform(
     },
 )
 
-PLATFORMS = {platform.name: platform for platform in (TEACLAVE, WEB)}
+PLATFORMS = {platform.name: platform for platform in (TEACLAVE, WASI, WEB)}

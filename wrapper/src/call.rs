@@ -29,7 +29,19 @@ pub type Argument<'a> = (&'a CStr, &'a CStr);
 /// if it chooses none.
 pub fn call(model: &impl Model, files: &impl Files, arguments: &[Argument]) -> Result<i32, Status> {
     let descriptor = Descriptor::parse(model.descriptor())?;
-    check(&descriptor, arguments)?;
+    let areas = compute(model, &descriptor, files, arguments)?;
+    write_outputs(&descriptor, &areas, files, arguments)?;
+    result(&descriptor, &areas)
+}
+
+/// Reads the inputs and runs the model.
+pub fn compute(
+    model: &impl Model,
+    descriptor: &Descriptor,
+    files: &impl Files,
+    arguments: &[Argument],
+) -> Result<Areas, Status> {
+    check(descriptor, arguments)?;
     let inputs = Area::zeroed(descriptor.inputs_size)?;
     for tensor in &descriptor.inputs {
         let name = file_of(arguments, tensor).ok_or(Status::MissingArgument)?;
@@ -37,15 +49,30 @@ pub fn call(model: &impl Model, files: &impl Files, arguments: &[Argument]) -> R
         let bytes = unsafe { &mut *inputs.tensor(tensor) };
         read(files, name, tensor, descriptor.max_pixels, bytes)?;
     }
-    let areas = Areas::around(inputs, &descriptor, model.params())?;
-    model.run(&descriptor, &areas)?;
+    let areas = Areas::around(inputs, descriptor, model.params())?;
+    model.run(descriptor, &areas)?;
+    Ok(areas)
+}
+
+/// Writes the outputs that arguments name.
+pub fn write_outputs(
+    descriptor: &Descriptor,
+    areas: &Areas,
+    files: &impl Files,
+    arguments: &[Argument],
+) -> Result<(), Status> {
     for tensor in &descriptor.outputs {
         if let Some(name) = file_of(arguments, tensor) {
-            write(files, name, tensor, bytes_of(&areas.outputs, tensor))?;
+            write(files, name, tensor, areas.outputs.bytes(tensor))?;
         }
     }
+    Ok(())
+}
+
+/// What [`call`] returns.
+pub fn result(descriptor: &Descriptor, areas: &Areas) -> Result<i32, Status> {
     match descriptor.argmax.and_then(|index| descriptor.outputs.get(index)) {
-        Some(tensor) => argmax(tensor, bytes_of(&areas.outputs, tensor)),
+        Some(tensor) => argmax(tensor, areas.outputs.bytes(tensor)),
         None => Ok(0),
     }
 }
@@ -64,13 +91,9 @@ fn check(descriptor: &Descriptor, arguments: &[Argument]) -> Result<(), Status> 
     Ok(())
 }
 
-fn file_of<'a>(arguments: &[Argument<'a>], tensor: &Tensor) -> Option<&'a CStr> {
+/// The file that an argument names for a tensor.
+pub fn file_of<'a>(arguments: &[Argument<'a>], tensor: &Tensor) -> Option<&'a CStr> {
     arguments.iter().find(|(key, _)| key.to_bytes() == tensor.argument).map(|&(_, file)| file)
-}
-
-fn bytes_of<'a>(area: &'a Area, tensor: &Tensor) -> &'a [u8] {
-    // SAFETY: the area was cleared and is not written any more.
-    unsafe { &*area.tensor(tensor) }
 }
 
 fn read<F: Files>(files: &F, name: &CStr, tensor: &Tensor, max_pixels: usize, bytes: &mut [u8]) -> Result<(), Status> {

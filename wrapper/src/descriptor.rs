@@ -2,11 +2,14 @@
 //! descriptor", defines the format.
 
 use crate::dtype::Dtype;
+use crate::memory;
 use crate::status::Status;
 
 const MAGIC: u32 = 0x314D_574F;
 const MOST_TENSORS: u32 = 1 << 16;
 const MOST_DIMENSIONS: u32 = 64;
+/// For what is read, unless there are hundreds of tensors.
+const WORKING_MEMORY: usize = 64 << 10;
 
 /// What a model takes and gives.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub struct Descriptor<'a> {
 /// An input or an output.
 #[derive(Debug)]
 pub struct Tensor<'a> {
+    /// As in the ONNX file.
+    pub name: &'a [u8],
     /// The key of the argument that names its file; empty for an output that is never written.
     pub argument: &'a [u8],
     pub dtype: Dtype,
@@ -89,6 +94,7 @@ pub enum Resize {
 impl<'a> Descriptor<'a> {
     /// Reads a descriptor from the start of `bytes`.
     pub fn parse(bytes: &'a [u8]) -> Result<Descriptor<'a>, Status> {
+        memory::ensure_available(WORKING_MEMORY)?;
         Words { bytes }.descriptor().ok_or(Status::BrokenDescriptor)
     }
 }
@@ -144,7 +150,7 @@ impl<'a> Words<'a> {
     }
 
     fn tensor(&mut self, area_size: usize) -> Option<Tensor<'a>> {
-        let _name = self.string()?;
+        let name = self.string()?;
         let argument = self.string()?;
         let dtype = Dtype::from_code(self.word()?)?;
         let offset = self.size()?;
@@ -165,7 +171,7 @@ impl<'a> Words<'a> {
             2 if cfg!(feature = "pixels") => Format::Image(self.image(&shape)?),
             _ => return None,
         };
-        Some(Tensor { argument, dtype, offset, shape, size, format })
+        Some(Tensor { name, argument, dtype, offset, shape, size, format })
     }
 
     fn image(&mut self, shape: &[usize]) -> Option<Image> {

@@ -1,5 +1,7 @@
 //! The element types of tensors: their size, their order, their names elsewhere, and how a pixel becomes one of them.
 
+use std::fmt::{Result as Written, Write};
+
 /// An element type, with its code in the descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -88,6 +90,29 @@ impl Dtype {
         }
     }
 
+    /// Writes an element as JSON. Numbers that JSON does not have are strings, by JavaScript's names.
+    ///
+    /// `element` has at least the size of the dtype.
+    pub fn show(self, element: &[u8], text: &mut impl Write) -> Written {
+        match self {
+            Dtype::Float32 => show_float(f32::from_le_bytes(get(element)), text),
+            Dtype::Float64 => match f64::from_le_bytes(get(element)) {
+                value if value.is_finite() => write!(text, "{value}"),
+                value => show_float(value as f32, text),
+            },
+            Dtype::Float16 => show_float(from_half(u16::from_le_bytes(get(element))), text),
+            Dtype::Int8 => write!(text, "{}", i8::from_le_bytes(get(element))),
+            Dtype::Int16 => write!(text, "{}", i16::from_le_bytes(get(element))),
+            Dtype::Int32 => write!(text, "{}", i32::from_le_bytes(get(element))),
+            Dtype::Int64 => write!(text, "{}", i64::from_le_bytes(get(element))),
+            Dtype::Uint8 => write!(text, "{}", u8::from_le_bytes(get(element))),
+            Dtype::Uint16 => write!(text, "{}", u16::from_le_bytes(get(element))),
+            Dtype::Uint32 => write!(text, "{}", u32::from_le_bytes(get(element))),
+            Dtype::Uint64 => write!(text, "{}", u64::from_le_bytes(get(element))),
+            Dtype::Bool => write!(text, "{}", u8::from_le_bytes(get(element)) != 0),
+        }
+    }
+
     /// A key that orders elements as their values do; none for NaN.
     ///
     /// `element` has at least the size of the dtype.
@@ -160,6 +185,26 @@ fn half(value: f32) -> u16 {
     (sign | rounded) as u16
 }
 
+/// From IEEE 754 binary16, exactly.
+fn from_half(bits: u16) -> f32 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (u32::from(bits >> 10 & 0x1F), u32::from(bits & 0x3FF));
+    sign * match exponent {
+        0 => fraction as f32 / 16_777_216.0,
+        0x1F => f32::from_bits(0x7F80_0000 | fraction << 13),
+        _ => f32::from_bits((exponent + 112) << 23 | fraction << 13),
+    }
+}
+
+fn show_float(value: f32, text: &mut impl Write) -> Written {
+    match value {
+        value if value.is_finite() => write!(text, "{value}"),
+        value if value.is_nan() => text.write_str("\"NaN\""),
+        value if value > 0.0 => text.write_str("\"Infinity\""),
+        _ => text.write_str("\"-Infinity\""),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +248,8 @@ mod tests {
             assert_eq!(half(value), expected, "{value}");
         }
         assert!(half(f32::NAN) & 0x7FFF > 0x7C00);
+        assert!((0..=u16::MAX).filter(|bits| bits & 0x7FFF <= 0x7C00).all(|bits| half(from_half(bits)) == bits));
+        assert!(from_half(0x7E00).is_nan());
     }
 
     #[test]

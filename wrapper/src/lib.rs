@@ -12,6 +12,7 @@ pub mod files;
 pub mod graph;
 #[cfg(feature = "pixels")]
 pub mod image;
+pub mod json_line;
 #[cfg(target_arch = "wasm32")]
 mod math;
 pub mod memory;

@@ -44,6 +44,12 @@ impl Area {
         self.layout.size()
     }
 
+    /// The bytes of a tensor, of those that the area was made for, once nobody writes them any more.
+    pub fn bytes(&self, tensor: &Tensor) -> &[u8] {
+        // SAFETY: areas of tensors are cleared when they are made.
+        unsafe { &*self.tensor(tensor) }
+    }
+
     /// The bytes of a tensor, of those that the area was made for.
     pub fn tensor(&self, tensor: &Tensor) -> *mut [u8] {
         ptr::slice_from_raw_parts_mut(self.start().wrapping_add(tensor.offset), tensor.size)

@@ -9,9 +9,10 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-from onnx_wasm import interface, wasm
+from onnx_wasm import interface, status, wasm
 from onnx_wasm.actions.common import main, run_tool, scratch_beside, written_whole
 from onnx_wasm.manifest import Image, Input, Output
+from onnx_wasm.platforms import PLATFORMS
 
 _ALIGNMENT = 64
 
@@ -39,7 +40,11 @@ def run(arguments: argparse.Namespace) -> None:
         # D leaves out times, owners and modes.
         archive = [*arguments.archiver, "rcsD", str(library), str(arguments.object), str(data)]
         run_tool(archive, str(arguments.manifest))
-        interface_file.write_text(interface.to_json(described), encoding="utf-8")
+        statuses = {
+            code: it.text for code, it in status.parse(arguments.statuses.read_text("utf-8"), "status.rs").items()
+        }
+        json_ = interface.to_json(described, PLATFORMS[arguments.platform], arguments.executor, statuses)
+        interface_file.write_text(json_, encoding="utf-8")
 
 
 def _declared(slice_: dict[str, list[dict[str, object]]]) -> tuple[list[Input], list[Output]]:
@@ -70,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--graph", type=Path, required=True)
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--executor", choices=("aot", "graph"), required=True)
+    parser.add_argument("--platform", choices=PLATFORMS, required=True)
+    parser.add_argument("--statuses", type=Path, required=True, help="the wrapper's source of its error codes")
     parser.add_argument("--declared", type=json.loads, required=True, help="the manifest's inputs and outputs")
     parser.add_argument("--archiver", type=json.loads, required=True, help="the words that start llvm-ar")
     parser.add_argument("--library", type=Path, required=True, help="the archive to write")

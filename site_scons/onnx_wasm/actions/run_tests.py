@@ -12,7 +12,8 @@ from pathlib import Path
 
 from onnx_wasm.actions import common
 from onnx_wasm.errors import BuildError, Problem
-from onnx_wasm.hosts.teaclave import Result, TeaclaveHost
+from onnx_wasm.hosts.loading import load
+from onnx_wasm.hosts.result import Host, Result
 from onnx_wasm.status import statuses
 
 TOLERANCE = 1e-4
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     manifest = str(arguments.manifest)
     tests = [_test(entry, index, arguments.directory) for index, entry in enumerate(json.loads(arguments.tests))]
-    host = TeaclaveHost.load(arguments.module)
+    host = load(arguments.module)
     report, problems = [], []
     for test in tests:
         start = time.perf_counter()
@@ -81,7 +82,7 @@ def _test(entry: dict[str, object], index: int, directory: Path) -> Test:
     )
 
 
-def _run(host: TeaclaveHost, test: Test, manifest: str) -> tuple[Result, list[Problem]]:
+def _run(host: Host, test: Test, manifest: str) -> tuple[Result, list[Problem]]:
     """Runs one test and gives what came of it and what is wrong with that."""
     with tempfile.TemporaryDirectory(prefix="onnx-wasm-test-") as folder:
         written = {key: Path(folder, key) for key in test.outputs}

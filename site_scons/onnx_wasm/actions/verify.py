@@ -19,7 +19,8 @@ from onnx.reference import ReferenceEvaluator
 
 from onnx_wasm.actions.common import main, written_whole
 from onnx_wasm.errors import BuildError, Problem
-from onnx_wasm.hosts.teaclave import TeaclaveHost
+from onnx_wasm.hosts.loading import load
+from onnx_wasm.hosts.result import Host
 from onnx_wasm.status import statuses
 
 _SEED = 20_260_101
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         BuildError: An output is too far from the reference, or the module failed.
     """
     interface = json.loads(arguments.interface.read_text(encoding="utf-8"))
-    host = TeaclaveHost.load(arguments.module)
+    host = load(arguments.module)
     reference = ReferenceEvaluator(onnx.load(arguments.model))
     label, report, problems = str(arguments.manifest), [], []
     for sample in range(arguments.samples):
@@ -130,9 +131,7 @@ def _npy(tensor: np.ndarray) -> bytes:
         return file.read()
 
 
-def _run(
-    host: TeaclaveHost, files: Mapping[str, bytes], outputs: list[dict[str, Any]], where: str
-) -> dict[str, np.ndarray]:
+def _run(host: Host, files: Mapping[str, bytes], outputs: list[dict[str, Any]], where: str) -> dict[str, np.ndarray]:
     """Runs the module on files and gives every output that it can write."""
     with tempfile.TemporaryDirectory(prefix="onnx-wasm-verify-") as folder:
         arguments = {}

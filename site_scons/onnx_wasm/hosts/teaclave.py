@@ -22,7 +22,6 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from wasmtime import TrapCode
 from onnx_wasm import wasm
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.hosts import checks
+from onnx_wasm.hosts.result import Result
 from onnx_wasm.platforms import TEACLAVE
 
 STACK_SIZE = 160 * 1024
@@ -56,25 +56,6 @@ _TRAPS = {
     TrapCode.BAD_CONVERSION_TO_INTEGER: "invalid conversion to integer",
     TrapCode.UNREACHABLE: "unreachable",
 }
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of a run.
-
-    Args:
-        value: What ``entrypoint`` returned; None if it did not return.
-        trap: Why it did not return, in WAMR's words; empty if it did.
-        file_errors: Files among the arguments that the module asked for and could not have.
-    """
-
-    value: int | None
-    trap: str = ""
-    file_errors: tuple[Problem, ...] = ()
-
-    def __str__(self) -> str:
-        """The task's result as Teaclave gives it: the value in decimal, or the trap."""
-        return self.trap if self.value is None else str(self.value)
 
 
 class TeaclaveHost:

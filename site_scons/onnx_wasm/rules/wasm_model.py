@@ -96,14 +96,6 @@ def _problems(model: Manifest, taken: dict[str, Manifest]) -> list[Problem]:
         path = model.path.parent / file
         if not path.is_file():
             problems.append(Problem(model.where(*key), f"there is no file {path}", "paths start at the manifest"))
-    problems += [
-        Problem(
-            model.where("compile", "platforms"), f"modules for {platform} cannot be built yet", f"choose from {known}"
-        )
-        for platform in model.compile.platforms
-        if platform not in PLATFORMS
-        for known in [", ".join(PLATFORMS)]
-    ]
     return problems
 
 
@@ -116,8 +108,12 @@ def _declare(env: Environment, model: Manifest) -> Node:
     env.Alias("all", modules)
     if "web" in model.compile.platforms:
         _declare_package(env, model, modules[model.compile.platforms.index("web")])
-    _declare_tests(env, model, modules[0])
-    _declare_verification(env, model, modules[0])
+    platforms = zip(model.compile.platforms, modules, strict=True)
+    runnable = [module for platform, module in platforms if PLATFORMS[platform].host]
+    for module in runnable:
+        _declare_tests(env, model, module)
+    for module in runnable[:1]:
+        _declare_verification(env, model, module)
     env.AlwaysBuild(env.Alias(f"{name}.run", modules[0], run.action(modules[0])))
     workspace.of(env).modules.extend(modules)
     return modules[0]
@@ -152,7 +148,12 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
         **common,
     )
     library = env.ModelLibrary(
-        folder.File(f"lib{name}.a"), compiled, INTERFACE=declared, EXECUTOR=compile_.executor, **common
+        folder.File(f"lib{name}.a"),
+        compiled,
+        INTERFACE=declared,
+        WASM_PLATFORM=platform,
+        EXECUTOR=compile_.executor,
+        **common,
     )
     return env.WasmModule(
         folder.File(f"{name}.wasm"), [library[0], _wrapper(env, model, platform)], WASM_PLATFORM=platform, **common

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "teaclave")]
 mod teaclave;
+#[cfg(feature = "wasi")]
+mod wasi;
 #[cfg(feature = "web")]
 mod web;
 

@@ -3,6 +3,7 @@
 //! or 0 in place of an address, and the next one is served.
 
 use std::cell::UnsafeCell;
+#[cfg(feature = "pixels")]
 use std::slice;
 
 use super::linked::LinkedModel;
@@ -12,7 +13,9 @@ use crate::descriptor::Descriptor;
 use crate::descriptor::Format;
 #[cfg(feature = "pixels")]
 use crate::image::{resize, Picture};
-use crate::memory::{self, Area, Areas};
+#[cfg(feature = "pixels")]
+use crate::memory;
+use crate::memory::{Area, Areas};
 use crate::status::Status;
 
 /// Where the inputs stand; 0 if there is no memory for them.
@@ -77,8 +80,9 @@ fn fill(_: i32, _: i32, _: i32, _: i32) -> Result<(), Status> {
     Err(Status::UnknownInput)
 }
 
-/// What reading the descriptor and preparing a picture need.
-const WORKING_MEMORY: usize = 64 << 10;
+/// What a pixel's values become, channel by channel.
+#[cfg(feature = "pixels")]
+const WORKING_MEMORY: usize = 16 << 10;
 
 /// What the first call makes.
 struct Instance {
@@ -88,7 +92,6 @@ struct Instance {
 
 impl Instance {
     fn new() -> Result<Instance, Status> {
-        memory::ensure_available(WORKING_MEMORY)?;
         let model = LinkedModel::get();
         let descriptor = Descriptor::parse(model.descriptor())?;
         let areas = Areas::around(Area::zeroed(descriptor.inputs_size)?, &descriptor, model.params())?;

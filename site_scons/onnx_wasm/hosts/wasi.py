@@ -1,0 +1,183 @@
+"""Runs modules for WASI, in wasmtime, on the files that are named and no others.
+
+The module sees one folder with copies of the files that there are. What it writes there is put in place, each file
+whole, only if it exits with 0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import wasmtime
+from wasmtime import TrapCode
+
+from onnx_wasm.errors import BuildError, Problem
+from onnx_wasm.hosts import checks
+from onnx_wasm.hosts.result import Result
+from onnx_wasm.platforms import WASI
+
+STANDARD = "-"
+"""In place of a file: the standard input, or a place in the line that is printed."""
+
+_FOLDER = "files"
+_UNTOUCHED = 0
+_INPUT_NOT_OPENED = 5
+
+
+class WasiHost:
+    """Loads a module once and runs it any number of times, each time in a memory of its own.
+
+    Args:
+        data: The module.
+        where: The module's file, as messages call it.
+
+    Raises:
+        BuildError: It is no module for WASI; every reason is named.
+    """
+
+    def __init__(self, data: bytes, where: str) -> None:
+        checks.check(data, WASI, where)
+        self._where = where
+        settings = checks.config(WASI)
+        settings.epoch_interruption = True
+        self._engine = wasmtime.Engine(settings)
+        self._module = wasmtime.Module(self._engine, data)
+        self._linker = wasmtime.Linker(self._engine)
+        self._linker.define_wasi()
+
+    def run(
+        self,
+        arguments: Mapping[str, str],
+        *,
+        timeout: float | None = None,
+        memory_limit: int | None = None,
+        standard_input: Path | None = None,
+    ) -> Result:
+        """Runs the command on files.
+
+        Args:
+            arguments: The path that goes with each key; ``-`` stands for the standard input, or for a place in the line
+                that is printed.
+            timeout: Seconds after which the run ends with a trap; None for no limit.
+            memory_limit: Bytes of linear memory that the module may have; None for no limit.
+            standard_input: The file that the module reads as its standard input; None for this process's own.
+
+        Returns:
+            What came of it. The value is what the printed line says, or the exit status as a code below 0.
+
+        Raises:
+            BuildError: The module could not be started with these arguments, or an output could not be put in place.
+        """
+        with tempfile.TemporaryDirectory(prefix="onnx-wasm-wasi-") as scratch, wasmtime.Store(self._engine) as store:
+            staged, errors = _stage(arguments, Path(scratch, _FOLDER))
+            words = [f"{key}={STANDARD if file is None else f'{_FOLDER}/{file.name}'}" for key, file in staged.items()]
+            if any("\0" in word for word in words):
+                raise BuildError(Problem(self._where, "an argument contains a NUL"))
+            printed = Path(scratch, "printed")
+            configuration = wasmtime.WasiConfig()
+            configuration.argv = [self._where, *words]
+            configuration.preopen_dir(str(Path(scratch, _FOLDER)), _FOLDER)
+            configuration.stdout_file = printed
+            configuration.stderr_file = Path(scratch, "told")  # the status says the same
+            if standard_input is None:
+                configuration.inherit_stdin()
+            else:
+                configuration.stdin_file = standard_input
+            store.set_wasi(configuration)
+            if memory_limit is not None:
+                store.set_limits(memory_size=memory_limit)
+            status = self._start(store, timeout)
+            if isinstance(status, str):
+                return Result(None, status)
+            line = printed.read_text("utf-8")
+            if status:
+                # Which files there must be, only the module knows.
+                return Result(-status, file_errors=tuple(errors) if status == _INPUT_NOT_OPENED else ())
+            _put_in_place(arguments, staged)
+            return Result(_returned(line, self._where), printed=line)
+
+    def _start(self, store: wasmtime.Store, timeout: float | None) -> int | str:
+        """The exit status, or why there is none."""
+        try:
+            with _deadline(self._engine, store, timeout):
+                start = self._linker.instantiate(store, self._module).exports(store)["_start"]
+                assert isinstance(start, wasmtime.Func)
+                start(store)
+        except wasmtime.ExitTrap as exit_:
+            return int(exit_.code)
+        except wasmtime.Trap as trap:
+            return f"timed out after {timeout} s" if trap.trap_code is TrapCode.INTERRUPT else trap.message
+        except wasmtime.WasmtimeError as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise BuildError(Problem(self._where, f"cannot be instantiated: {reason}")) from error
+        return 0
+
+
+def _stage(arguments: Mapping[str, str], folder: Path) -> tuple[dict[str, Path | None], list[Problem]]:
+    """Copies the files that there are into a folder, under names without meaning.
+
+    Returns:
+        The copy that goes with each key, there or not; None for ``-``. And what could not be copied.
+    """
+    folder.mkdir()
+    staged: dict[str, Path | None] = {}
+    errors = []
+    for index, (key, file) in enumerate(arguments.items()):
+        if file == STANDARD:
+            staged[key] = None
+            continue
+        copy = staged[key] = folder / str(index)
+        try:
+            shutil.copyfile(file, copy)
+        except OSError as error:
+            errors.append(Problem(file, f"cannot be read: {error.strerror}"))
+            copy.unlink(missing_ok=True)
+        else:
+            os.utime(copy, (_UNTOUCHED, _UNTOUCHED))
+    return staged, errors
+
+
+def _put_in_place(arguments: Mapping[str, str], staged: Mapping[str, Path | None]) -> None:
+    """Gives the files that the module wrote their own names."""
+    for key, copy in staged.items():
+        if copy is None or not copy.exists() or copy.stat().st_mtime == _UNTOUCHED:
+            continue
+        target = Path(arguments[key]).resolve()
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            shutil.copyfile(copy, partial)
+            partial.replace(target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise BuildError(Problem(str(target), f"cannot be written: {error.strerror}")) from error
+
+
+def _returned(line: str, where: str) -> int:
+    try:
+        return int(json.loads(line)["return"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BuildError(Problem(where, f"printed what is not its result: {line[:80]!r}")) from error
+
+
+@contextmanager
+def _deadline(engine: wasmtime.Engine, store: wasmtime.Store, timeout: float | None) -> Iterator[None]:
+    """Stops what runs in a store when the time is over."""
+    store.set_epoch_deadline(1)
+    if timeout is None:
+        yield
+        return
+    timer = threading.Timer(timeout, engine.increment_epoch)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
