@@ -110,21 +110,15 @@ ORDINARY = [folder for folder in STEPS if folder.name not in ("disk-full", "buil
 
 
 @pytest.mark.parametrize("case", ORDINARY, ids=lambda folder: folder.name)
-def test_it_is_told_and_leaves_nothing_half_made(case: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "workspace"
-    write_good(folder)
+def test_it_is_told_leaves_nothing_half_made_and_the_next_good_build_succeeds(
+    case: Path, good: Path, tmp_path: Path
+) -> None:
+    """Between two good builds a bad one changes nothing."""
+    folder = copy(good, tmp_path / "workspace")
     environ = make_bad(folder, case)
     build = scons(folder, *SITE, LIBRARY, environ=environ, status=None)
     check_message(build, case)
     check_left_behind(folder / "build", build)
-
-
-@pytest.mark.parametrize("case", ORDINARY, ids=lambda folder: folder.name)
-def test_the_next_good_build_succeeds(case: Path, good: Path, tmp_path: Path) -> None:
-    """Between two good builds a bad one changes nothing."""
-    folder = copy(good, tmp_path / "workspace")
-    environ = make_bad(folder, case)
-    check_message(scons(folder, *SITE, LIBRARY, environ=environ, status=None), case)
     make_good(folder, case)
     scons(folder, *SITE, LIBRARY)
     assert artefacts(folder / "build") == artefacts(good / "build")

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from support import CHAIN, TINY, artefacts, copy, edit, scons, store_outside, tiny
+from support import CHAIN, MNIST, TINY, artefacts, copy, edit, scons, store_outside, tiny
 
 from onnx_wasm import toolchain
 
@@ -162,14 +162,15 @@ def test_an_edit_taken_back_gives_the_old_bytes(name: str, built: Path, tmp_path
 
 def test_tests_run_again_only_for_the_module_and_their_own_edits(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
-    assert scons(top, "mnist.test").steps == ["WasmTest"]
-    assert scons(top, "mnist.test").steps == []
+    report = MNIST / "mnist.test.json"
+    assert scons(top, report).steps == ["WasmTest"]
+    assert scons(top, report).steps == []
     TABLE["a comment in the manifest"][0](top)
-    assert scons(top, "mnist.test").steps == []
+    assert scons(top, report).steps == []
     TABLE["a key of [[test]]"][0](top)
-    assert scons(top, "mnist.test").steps == ["WasmTest"]
+    assert scons(top, report).steps == ["WasmTest"]
     shutil.copy(top / "models/mnist/digits/4.png", top / "models/mnist/digits/7.png")
-    build = scons(top, "mnist.test", status=2)
+    build = scons(top, report, status=2)
     assert build.steps == ["WasmTest"]
     assert "models/mnist/mnist.toml:" in build.err
     assert "returned 4, not 7" in build.err
