@@ -55,6 +55,10 @@ class Instance:
         assert isinstance(result, int)
         return result
 
+    def address(self, name: str, *arguments: int) -> int:
+        """What a function gives that answers with an address: above 2 GiB it looks like a negative number."""
+        return self.call(name, *arguments) & 0xFFFF_FFFF
+
     @property
     def memory(self) -> wasmtime.Memory:
         memory = self.exports["memory"]
@@ -65,12 +69,12 @@ class Instance:
         """An input or output, as it is now."""
         it = self.interface[kind][index]
         size = int(np.prod(it["shape"])) * np.dtype(it["dtype"]).itemsize
-        start = self.call(kind) + it["offset"]
+        start = self.address(kind) + it["offset"]
         data = bytes(self.memory.read(self.store, start, start + size))
         return np.frombuffer(data, it["dtype"]).reshape(it["shape"])
 
     def put(self, data: bytes) -> int:
-        address = self.call("allocate", len(data))
+        address = self.address("allocate", len(data))
         assert address
         self.memory.write(self.store, data, address)
         return address
