@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from onnx_wasm import schema as schema_module
 from onnx_wasm.errors import BuildError
-from onnx_wasm.manifest import PLATFORM_NAMES, Compile, Image, Input, Manifest, Model, Output, Test, load
+from onnx_wasm.manifest import PLATFORM_NAMES, Compile, Image, Input, Manifest, Model, Output, Test, Verify, load
 from onnx_wasm.platforms import PLATFORMS
 from onnx_wasm.schema import documented, schema
 from onnx_wasm.toml_lines import lines_of, nearest
@@ -220,7 +220,7 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
 
 
-SHAPES = [Manifest, Model, Image, Input, Output, Compile, Test]
+SHAPES = [Manifest, Model, Image, Input, Output, Compile, Test, Verify]
 
 
 def type_of(kind: Kind) -> str:
@@ -251,7 +251,7 @@ def default_told(its: dataclasses.Field[Any]) -> str:
             return "optional"
         case "the name":
             return "default the name"
-        case Compile():
+        case Compile() | Verify():
             return "default {}"
         case (float(number),):
             return f"default {number}"
@@ -357,6 +357,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         outputs=tuple(outputs),
         compile=draw(compiling),
         tests=tuple(tests),
+        verify=draw(st.builds(Verify, samples=st.integers(1, 1000), tolerance=number)),
         path=Path(),
         text="",
     )

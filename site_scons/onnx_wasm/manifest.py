@@ -252,7 +252,7 @@ class Verify:
 
     Args:
         samples (integer, default 2): How many seeded inputs are drawn.
-        tolerance (number, default 1e-4): The greatest difference allowed in a floating-point output, as a share of its
+        tolerance (number, default 0.0001): The greatest difference allowed in a floating-point output, as a share of its
             largest element. Outputs of other dtypes must be equal.
     """
 
