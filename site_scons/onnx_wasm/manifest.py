@@ -252,8 +252,8 @@ class Verify:
 
     Args:
         samples (integer, default 2): How many seeded inputs are drawn.
-        tolerance (number, default 0.0001): The greatest difference allowed in a floating-point output, as a share of its
-            largest element. Outputs of other dtypes must be equal.
+        tolerance (number, default 0.0001): The greatest difference allowed in a floating-point output, as a share of
+            its largest element. Outputs of other dtypes must be equal.
     """
 
     samples: int = field(default=2, metadata={"kind": Integer(1, 1000)})
