@@ -70,7 +70,7 @@ def test_two_builds_give_the_same_bytes(tmp_path: Path) -> None:
     assert {f"web/{model}/{model}.web/{model}.js" for model in ("mnist", "other")} <= packages
     assert sorted(set(files) - packages) == sorted(
         f"{platform}/{name}"
-        for platform, images in (("teaclave", "image"), ("web", "pixels"))
+        for platform, images in (("teaclave", "image"), ("wasi", "image"), ("web", "pixels"))
         for name in (
             *(f"{model}/{name}" for model in ("mnist", "other") for name in made_of(model)),
             *(f"wrapper-{images}{executor}/libwrapper.a" for executor in ("", "-graph")),
