@@ -26,12 +26,14 @@ Targets of this repository:
   docs                    make the reference in docs/
   bench-build             measure builds against their limits
   bench-platforms         measure modules where they run, against their limits
+  conformance             run ONNX's tests of its operators as WebAssembly
 """
 _MODULES = {
     "lint": "project.lint",
     "docs": "project.reference",
     "bench-build": "onnx_wasm.benchmarks.build",
     "bench-platforms": "onnx_wasm.benchmarks.platforms",
+    "conformance": "onnx_wasm.benchmarks.conformance",
 }
 
 
@@ -45,6 +47,7 @@ def declare(env: Environment) -> None:
     for name, module in _MODULES.items():
         _command(env, name, ["-m", module], {"PYTHONPATH": str(_SITE)})
     env.Depends("bench-platforms", env.Alias("mnist.web"))
+    env.Depends("conformance", env.Alias("mnist.wasi.wasm"))  # it comes with a wrapper
     env.Alias("test", [_wrapper_tests(env), _command(env, "pytest", ["-m", "pytest", *_pytest_words()])])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,13 +36,16 @@ class Row:
         return self.value <= self.limit if self.better == "lower" else self.value >= self.limit
 
 
-def publish(target: str, rows: Sequence[Row], folder: Path = FOLDER) -> bool:
+def publish(
+    target: str, rows: Sequence[Row], folder: Path = FOLDER, details: Mapping[str, object] | None = None
+) -> bool:
     """Prints a benchmark's table and writes it to ``<folder>/<target>.json``.
 
     Args:
         target: The benchmark's target, ``bench-build``.
         rows: The figures.
         folder: Where the JSON is put.
+        details: What else the JSON holds beside ``rows``.
 
     Returns:
         Whether every figure keeps to its limit.
@@ -52,7 +55,9 @@ def publish(target: str, rows: Sequence[Row], folder: Path = FOLDER) -> bool:
     path = folder / f"{target}.json"
     partial = path.with_name(f".{path.name}.partial")
     folder.mkdir(parents=True, exist_ok=True)
-    partial.write_text(json.dumps({"rows": [_plain(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(
+        json.dumps({"rows": [_plain(row) for row in rows], **(details or {})}, indent=1) + "\n", encoding="utf-8"
+    )
     partial.replace(path)
     return all(row.ok for row in rows)
 
