@@ -43,7 +43,7 @@ argument = "y"
 """
 """The manifest of ``tiny()``."""
 
-_STEP = re.compile(r"^(TvmIr|WasmObject|ModelLibrary|RustWrapper|WasmModule|WasmTest|WebPackage) (\S+)$", re.MULTILINE)
+_STEP = re.compile(r"^(ModelFetch|TvmIr|WasmObject|ModelLibrary|RustWrapper|WasmModule|WasmTest|WebPackage) (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

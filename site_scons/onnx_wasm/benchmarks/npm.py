@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import shutil
-import subprocess
 import sys
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from onnx_wasm.errors import BuildError
+from onnx_wasm.fetch import archives, packages
 
 FOLDER = Path("build", "bench", "npm")
 
@@ -56,27 +57,19 @@ def unpacked(package: Package, folder: Path = FOLDER) -> Path:
     """
     place = folder / f"{package.name}-{package.version}"
     if not place.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        archive = _archive(package, folder)
-        found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-        if found != package.integrity:
-            archive.unlink()
-            sys.exit(f"npm brought another {package.name}@{package.version}: {found}")
         partial = place.with_name(f".{place.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        with tarfile.open(archive) as tar:
-            tar.extractall(partial, filter="data")
-        archive.unlink()
-        partial.replace(place)
+        partial.mkdir(parents=True)
+        try:
+            archive = packages.download(packages.Package("npm", package.name, package.version), partial, "npm")
+            found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+            if found != package.integrity:
+                sys.exit(f"npm brought another {package.name}@{package.version}: {found}")
+            archives.unpack(archive, partial)
+            archive.unlink()
+            partial.replace(place)
+        except (BuildError, archives.UnsafeError) as error:
+            sys.exit(str(error))
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return place / "package"
-
-
-def _archive(package: Package, folder: Path) -> Path:
-    npm = shutil.which("npm")
-    if npm is None:
-        sys.exit(f"there is no npm here to fetch {package.name}@{package.version} with")
-    command = [npm, "pack", f"{package.name}@{package.version}", "--silent", "--pack-destination", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"npm could not fetch {package.name}@{package.version}:\n{done.stderr}")
-    return folder / done.stdout.split()[-1]

@@ -40,12 +40,15 @@ class Step:
         action: The action's module, ``tvm_ir``.
         sources: The files and folders of this package that the action reads, relative to it.
         tools: The tools it uses, by the names of ``toolchain.Toolchain``'s fields.
+        outside: Whether it reaches out of the build: then it sees the user's environment, which has proxies,
+            certificates and the settings of other programs.
     """
 
     rule: str
     action: str
     sources: tuple[str, ...]
     tools: tuple[str, ...]
+    outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **
     return Builder(
         action=Action(command, f"{step.rule} $TARGET" if not _verbose() else None, generator=True),
         emitter=emit,
-        SPAWN=_spawn,
+        SPAWN=_spawn_outside if step.outside else _spawn,
         ESCAPE=str,
         **options,
     )
@@ -114,14 +117,24 @@ def _literally(words: Sequence[str]) -> list[Literal]:
     return [Literal(word) for word in words]
 
 
-def start(words: Sequence[str]) -> int:
-    """Runs a program in the environment of an action, without a shell, and gives its exit status."""
-    environ = _ENV | {"ONNX_WASM_PARENT": str(os.getpid())}
+def start(words: Sequence[str], around: Mapping[str, str] = {}) -> int:
+    """Runs a program without a shell and gives its exit status.
+
+    Args:
+        words: Its command line.
+        around: More variables for the environment that every action sees.
+    """
+    environ = _ENV | around | {"ONNX_WASM_PARENT": str(os.getpid())}
     return subprocess.run([str(word) for word in words], env=environ, check=False).returncode
 
 
 def _spawn(_shell: str, _escape: object, _name: str, words: Sequence[str], _env: Mapping[str, str]) -> int:
     return start(words)
+
+
+def _spawn_outside(_shell: str, _escape: object, _name: str, words: Sequence[str], _env: Mapping[str, str]) -> int:
+    fixed = _ENV.keys() - {"PATH"}
+    return start(words, {key: it for key, it in os.environ.items() if key not in fixed and not key.startswith("PYTHON")})
 
 
 def _verbose() -> bool:

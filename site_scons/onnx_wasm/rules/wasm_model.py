@@ -215,7 +215,15 @@ def _declare_verification(env: Environment, model: Manifest, module: Node) -> No
 
 
 def _onnx_file(env: Environment, model: Manifest) -> Node:
-    return _file(env, Path(model.path.parent, model.model.path or ""))
+    """The ONNX file: the user's own, or one that is fetched, once for all platforms."""
+    its = model.model
+    if its.path is not None:
+        return _file(env, model.path.parent / its.path)
+    file = env.File(f"$ONNX_WASM_BUILD/fetched/{its.name}/{its.name}.onnx")
+    if not file.has_builder():
+        place = {"URL": its.url} if its.url is not None else {"PACKAGE": its.package, "FILE": its.file}
+        env.ModelFetch(file, [], SHA256=its.sha256, DATA=its.data, MANIFEST=model.path, **place)
+    return file
 
 
 def _file(env: Environment, path: Path) -> Node:
