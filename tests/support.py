@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 ROOT = Path(__file__).parents[1]
-CHECKOUT = ("SConstruct", "site_scons", "wrapper", "models")
+CHECKOUT = ("SConstruct", "site_scons", "wrapper", "models", "examples")
 """What of the project a build reads."""
 
 MNIST = Path("build/teaclave/mnist")
@@ -43,7 +43,9 @@ argument = "y"
 """
 """The manifest of ``tiny()``."""
 
-_STEP = re.compile(r"^(ModelFetch|TvmIr|WasmObject|ModelLibrary|RustWrapper|WasmModule|WasmTest|WebPackage) (\S+)$", re.MULTILINE)
+_STEP = re.compile(
+    r"^(ModelFetch|TvmIr|WasmObject|ModelLibrary|RustWrapper|WasmModule|WasmTest|WebPackage) (\S+)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support import ROOT, Build, copy, scons
 
+from onnx_wasm.manifest import load
 from project import reference
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -105,7 +106,7 @@ def test_the_two_commands(built: Path, tmp_path: Path) -> None:
 def test_the_manifest_of_one_s_own_model(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     manifest = place_iris(top / "models/iris")
-    first, second = code("toml")
+    first, second, *_ = code("toml")
     open_dimension, misspelt = sessions("./sconsw", "-Q", "iris.wasm")
     manifest.write_text(first)
     assert_shown(scons(top, "-Q", "iris.wasm", status=2), open_dimension)
@@ -115,8 +116,15 @@ def test_the_manifest_of_one_s_own_model(built: Path, tmp_path: Path) -> None:
     assert_shown(scons(top, "-Q", "iris.wasm", status=2), misspelt)
 
 
+def test_the_manifest_of_a_model_from_elsewhere(tmp_path: Path) -> None:
+    *_, address, package = code("toml")
+    for text in (address, f'[model]\nname = "magika"\n{package}'):
+        (tmp_path / "its.toml").write_text(f"schema-version = 1\n{text.replace('…', '0' * 64)}")
+        load(tmp_path / "its.toml")
+
+
 def test_another_repository(tmp_path: Path) -> None:
-    first, second = code("toml")
+    first, second, *_ = code("toml")
     place_iris(tmp_path / "other").write_text(f"{first}\n{second}")
     (sconstruct,) = (text for text in code("python") if "import onnx_wasm" in text)
     assert len(sconstruct.split("\n")) <= 6

@@ -160,7 +160,7 @@ def test_a_redirect_is_followed_over_https_and_nowhere_else(server: Server, tmp_
             with pytest.raises(https.RefusedError, match=message):
                 https.download(server.put("/away", b"", location=address), tmp_path / "other", QUICK)
         assert plain.asked == []
-    with pytest.raises(https.RefusedError, match="infinite loop|the server answers 302"):
+    with pytest.raises(https.RefusedError, match=r"infinite loop|the server answers 302"):
         https.download(server.put("/round", b"", location="/round"), tmp_path / "other", QUICK)
 
 
@@ -326,7 +326,8 @@ def test_a_package_with_another_file_is_refused(registry: Server, tmp_path: Path
     assert told.startswith(f"some_models/m.onnx of pypi:some-models==1.2.3 has sha256 {digest(b'other')}, not ")
 
 
-def test_a_package_that_is_not_there_is_named_with_what_pip_says(registry: Server, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("registry")
+def test_a_package_that_is_not_there_is_named_with_what_pip_says(tmp_path: Path) -> None:
     status, told = fetch(tmp_path / "out/m.onnx", *FROM_PYPI)
     assert status == 2
     assert told.startswith("pypi:some-models==1.2.3 could not be fetched: Could not find a version that satisfies")

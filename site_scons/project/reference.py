@@ -13,6 +13,7 @@ from types import ModuleType
 
 from onnx_wasm import manifest, platforms, status
 from onnx_wasm.rules import (
+    model_fetch,
     model_library,
     rust_wrapper,
     tvm_ir,
@@ -26,7 +27,17 @@ from onnx_wasm.rules import (
 from onnx_wasm.schema import documented, schema
 
 FOLDER = Path("docs")
-CHAIN = (tvm_ir, wasm_object, model_library, rust_wrapper, wasm_module, wasm_test, wasm_verify, web_package)
+CHAIN = (
+    model_fetch,
+    tvm_ir,
+    wasm_object,
+    model_library,
+    rust_wrapper,
+    wasm_module,
+    wasm_test,
+    wasm_verify,
+    web_package,
+)
 """The modules of the rules, in the order in which a model goes through them."""
 
 

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from onnx_wasm.fetch.limits import LIMITS, Limits
 
@@ -97,7 +97,10 @@ def _zip(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _tar(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
-    with gzip.open(archive) as plain, tarfile.open(fileobj=_Bounded(plain, limits), mode="r|") as opened:
+    with (
+        gzip.open(archive) as plain,
+        tarfile.open(fileobj=cast(IO[bytes], _Bounded(plain, limits)), mode="r|") as opened,
+    ):
         for number, entry in enumerate(opened):
             _count(number + 1, limits)
             _inside(entry.name)
@@ -115,7 +118,7 @@ def _tar(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
 class _Bounded:
     """A stream that must not be longer than an archive may be unpacked."""
 
-    def __init__(self, file: IO[bytes], limits: Limits) -> None:
+    def __init__(self, file: gzip.GzipFile, limits: Limits) -> None:
         self._file, self._limits, self._read = file, limits, 0
 
     def read(self, size: int) -> bytes:

@@ -124,7 +124,7 @@ def start(words: Sequence[str], around: Mapping[str, str] = {}) -> int:
         words: Its command line.
         around: More variables for the environment that every action sees.
     """
-    environ = _ENV | around | {"ONNX_WASM_PARENT": str(os.getpid())}
+    environ = {**_ENV, **around, "ONNX_WASM_PARENT": str(os.getpid())}
     return subprocess.run([str(word) for word in words], env=environ, check=False).returncode
 
 
@@ -134,7 +134,9 @@ def _spawn(_shell: str, _escape: object, _name: str, words: Sequence[str], _env:
 
 def _spawn_outside(_shell: str, _escape: object, _name: str, words: Sequence[str], _env: Mapping[str, str]) -> int:
     fixed = _ENV.keys() - {"PATH"}
-    return start(words, {key: it for key, it in os.environ.items() if key not in fixed and not key.startswith("PYTHON")})
+    return start(
+        words, {key: it for key, it in os.environ.items() if key not in fixed and not key.startswith("PYTHON")}
+    )
 
 
 def _verbose() -> bool:
