@@ -136,6 +136,12 @@ def test_what_fetches_knows_only_itself_and_the_standard_library(path: Path) -> 
     assert not others(path)
 
 
+@pytest.mark.parametrize("path", files("profile"), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_profile_knows_hosts_modules_and_platforms(path: Path) -> None:
+    known = {"errors", "platforms", "wasm"}
+    assert all(name in known or name.split(".")[0] in ("hosts", "profile") for name in ours(path))
+
+
 @pytest.mark.parametrize("path", files("actions"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_actions_do_not_know_each_other(path: Path) -> None:
     assert not {name for name in ours(path) if name.split(".")[0] in ("actions", "rules")} - {"actions.common"}
@@ -219,7 +225,7 @@ def test_a_step_declares_the_packages_that_its_action_imports(rule: str) -> None
 
 def test_every_rule_has_a_step() -> None:
     chain = {"model_fetch", "tvm_ir", "wasm_object", "model_library", "rust_wrapper", "wasm_module"}
-    assert set(STEPS) == chain | {"wasm_test", "wasm_verify", "web_package"}
+    assert set(STEPS) == chain | {"wasm_profile", "wasm_test", "wasm_verify", "web_package"}
 
 
 def test_the_null_build_s_command_is_that_of_sconsw() -> None:

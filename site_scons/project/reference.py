@@ -20,6 +20,7 @@ from onnx_wasm.rules import (
     wasm_model,
     wasm_module,
     wasm_object,
+    wasm_profile,
     wasm_test,
     wasm_verify,
     web_package,
@@ -35,6 +36,7 @@ CHAIN = (
     rust_wrapper,
     wasm_module,
     wasm_test,
+    wasm_profile,
     wasm_verify,
     web_package,
 )

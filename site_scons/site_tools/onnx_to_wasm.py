@@ -14,6 +14,7 @@ from onnx_wasm.rules import (
     wasm_model,
     wasm_module,
     wasm_object,
+    wasm_profile,
     wasm_test,
     wasm_verify,
     web_package,
@@ -34,6 +35,7 @@ def generate(env):
     env["BUILDERS"]["WasmTest"] = wasm_test.rule()
     env["BUILDERS"]["WebPackage"] = web_package.rule()
     env["BUILDERS"]["WasmVerify"] = wasm_verify.rule()
+    env["BUILDERS"]["WasmProfile"] = wasm_profile.rule()
     env.AddMethod(wasm_model.wasm_model, "WasmModel")
     atexit.register(workspace.of(env).report)
 

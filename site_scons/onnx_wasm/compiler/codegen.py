@@ -13,28 +13,8 @@ from tvm.tirx.build import codegen_build
 from onnx_wasm.compiler import entry
 from onnx_wasm.compiler.kernels import LOOPS, Kernel
 from onnx_wasm.compiler.plan import Plan
-from onnx_wasm.platforms import Platform
 
 _SYSTEM_LIBRARY_PREFIX = "onnx_wasm_"
-_LLVM_OPTIONS = (
-    "--disable-lsr:bool=1",  # strength reduction spends a register per address; wasm's addressing modes are cheaper
-    "--inline-instr-cost:int=10000",  # a kernel inlined into the entry function costs it its registers, and size
-)
-
-
-def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
-    """The TVM target that compiles for a platform at LLVM's optimisation level 0 to 3."""
-    return tvm.target.Target(
-        {
-            "kind": "llvm",
-            "mtriple": "wasm32-unknown-unknown",
-            "mcpu": platform.cpu,
-            "mattr": [f"+{feature}" for feature in platform.features],
-            "opt-level": opt_level,
-            "vector-width": 128,
-            "cl-opt": list(_LLVM_OPTIONS),
-        }
-    )
 
 
 def write_c_object(kernels: Mapping[str, Kernel], plan: Plan, target: tvm.target.Target, path: Path) -> None:
@@ -43,7 +23,7 @@ def write_c_object(kernels: Mapping[str, Kernel], plan: Plan, target: tvm.target
     Args:
         kernels: By name.
         plan: What the entry function calls.
-        target: From ``wasm_target``.
+        target: From ``targets.wasm_target``.
         path: The object to write.
     """
     functions = {name: kernel.function for name, kernel in kernels.items()}
@@ -60,7 +40,7 @@ def write_packed_object(module: tvm.IRModule, target: tvm.target.Target, path: P
 
     Args:
         module: PrimFuncs.
-        target: From ``wasm_target``.
+        target: From ``targets.wasm_target``.
         path: The object to write.
     """
     symbols = tvm.IRModule({var: it.with_attr("global_symbol", var.name_hint) for var, it in module.functions.items()})

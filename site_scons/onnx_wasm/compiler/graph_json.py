@@ -10,15 +10,17 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from onnx_wasm.compiler.costs import Cost
 from onnx_wasm.compiler.plan import Plan, Tensor
 
 
-def dumps(plan: Plan, names: Mapping[str, Sequence[str]]) -> str:
+def dumps(plan: Plan, names: Mapping[str, Sequence[str]], costs: Mapping[str, Cost]) -> str:
     """Writes a plan as graph JSON.
 
     Args:
         plan: The compiled graph.
         names: The ONNX names: ``input_names`` and ``output_names``.
+        costs: What each kernel does, by its name.
 
     Returns:
         The text, the same for the same plan.
@@ -49,7 +51,9 @@ def dumps(plan: Plan, names: Mapping[str, Sequence[str]]) -> str:
     variables = len(nodes)
     for call in plan.calls:
         reads = [entry(tensor) for tensor in call.reads]
-        add(_operator(call.kernel, reads, len(call.writes), nodes), call.writes)
+        cost = costs.get(call.kernel)
+        about = {"flops": str(cost.flops), "rule": cost.rule} if cost else {}
+        add(_operator(call.kernel, reads, len(call.writes), nodes, about), call.writes)
     heads = [entry(tensor) for tensor in plan.outputs]
     places = [plan.places[tensor.buffer] for tensor in entries]
     buffers = {buffer: index for index, buffer in enumerate(dict.fromkeys(tensor.buffer for tensor in entries))}
@@ -73,7 +77,13 @@ def dumps(plan: Plan, names: Mapping[str, Sequence[str]]) -> str:
     )
 
 
-def _operator(kernel: str, inputs: list[list[int]], outputs: int, nodes: list[dict[str, Any]]) -> dict[str, Any]:
+def _operator(
+    kernel: str,
+    inputs: list[list[int]],
+    outputs: int,
+    nodes: list[dict[str, Any]],
+    about: Mapping[str, str] = {},
+) -> dict[str, Any]:
     return {
         "op": "tvm_op",
         "name": f"{kernel}_{len(nodes)}",
@@ -82,6 +92,7 @@ def _operator(kernel: str, inputs: list[list[int]], outputs: int, nodes: list[di
             "num_inputs": str(len(inputs)),
             "num_outputs": str(outputs),
             "flatten_data": "0",
+            **about,
         },
         "inputs": inputs,
     }

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import tvm
 
-from onnx_wasm.compiler import codegen, frontend, graph_json, importer, intrinsics, lowering, params, weights
+from onnx_wasm.compiler import codegen, frontend, graph_json, importer, intrinsics, lowering, params, targets, weights
+from onnx_wasm.compiler.costs import costs_of
 from onnx_wasm.compiler.kernels import as_c_functions
 from onnx_wasm.compiler.plan import plan
 from onnx_wasm.platforms import Platform
@@ -79,7 +80,7 @@ def to_object(
         BuildError: Something in the model cannot be compiled ahead of time.
     """
     intrinsics.register()
-    target = codegen.wasm_target(platform, opt_level)
+    target = targets.wasm_target(platform, opt_level)
     module = importer.with_weights(tvm.ir.load_json(ir.read_text(encoding="utf-8")), weights.load(weights_file))
     calls, loops = lowering.to_loops(module, target)
     if executor == "aot":
@@ -89,5 +90,5 @@ def to_object(
     else:
         planned = plan(calls, {}, label)
         codegen.write_packed_object(loops, target, outputs.object)
-    outputs.graph.write_text(graph_json.dumps(planned, module["main"].attrs), encoding="utf-8")
+    outputs.graph.write_text(graph_json.dumps(planned, module["main"].attrs, costs_of(loops)), encoding="utf-8")
     params.write(planned, outputs.params)

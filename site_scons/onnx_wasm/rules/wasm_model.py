@@ -57,6 +57,7 @@ Targets of each model, and what they do; "all" builds every module, "test" runs 
   MODEL.test              run the tests of its manifest
   MODEL.verify            hold it against the ONNX reference evaluator
   MODEL.run KEY=FILE...   run it on files
+  MODEL.profile           show where its time goes, kernel by kernel; MODEL.PLATFORM.profile for another platform
 Models:
 """
     lines = (f"  {it.model.name:<22}  {it.path}  ({', '.join(it.compile.platforms)})\n" for it in models)
@@ -103,6 +104,7 @@ def _declare(env: Environment, model: Manifest) -> Node:
     modules = [_chain(env, model, platform) for platform in model.compile.platforms]
     name = model.model.name
     env.Alias(f"{name}.wasm", modules[0])
+    env.Alias(f"{name}.profile", env.Alias(f"{name}.{model.compile.platforms[0]}.profile"))
     for platform, module in zip(model.compile.platforms, modules, strict=True):
         env.Alias(f"{name}.{platform}.wasm", module)
     env.Alias("all", modules)
@@ -155,9 +157,12 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
         EXECUTOR=compile_.executor,
         **common,
     )
-    return env.WasmModule(
-        folder.File(f"{name}.wasm"), [library[0], _wrapper(env, model, platform)], WASM_PLATFORM=platform, **common
-    )[0]
+    wrapper = _wrapper(env, model, platform)
+    profile = env.WasmProfile(
+        folder.File(f"{name}.profile.json"), [*compiled, wrapper], WASM_PLATFORM=platform, **common
+    )
+    env.Alias(f"{name}.{platform}.profile", profile)
+    return env.WasmModule(folder.File(f"{name}.wasm"), [library[0], wrapper], WASM_PLATFORM=platform, **common)[0]
 
 
 def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tvm
 from tvm import s_tir, tirx
 
 from onnx_wasm.compiler.schedules import channels, elementwise, gemm, reduction
 
+RULE = "onnx_wasm.rule"
+"""The attribute of a kernel that names the rule which took it; one without it stands as TVM wrote it."""
+
 Rule = Callable[[s_tir.Schedule], bool]
-_RULES: tuple[Rule, ...] = (gemm.schedule, channels.schedule, reduction.schedule, elementwise.schedule)
+_RULES: Mapping[str, Rule] = {
+    "gemm": gemm.schedule,
+    "channels": channels.schedule,
+    "reduction": reduction.schedule,
+    "elementwise": elementwise.schedule,
+}
 
 
 def schedule_kernels(module: tvm.IRModule) -> tvm.IRModule:
-    """Schedules every kernel of a module.
+    """Schedules every kernel of a module, except those that are written as they are to run.
 
     Args:
         module: PrimFuncs as the graph passes and TVM's fusion leave them; other functions are kept.
     """
     functions = {
-        var: _scheduled(function) if isinstance(function, tirx.PrimFunc) else function
+        var: _scheduled(function) if isinstance(function, tirx.PrimFunc) and RULE not in function.attrs else function
         for var, function in module.functions.items()
     }
     return tvm.IRModule(functions, attrs=module.attrs)
 
 
 def _scheduled(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    scheduled = next(filter(None, (_by_rule(function, rule) for rule in _RULES)), function)
+    scheduled = next(filter(None, (_by_rule(function, name) for name in _RULES)), function)
     missing = {key: value for key, value in function.attrs.items() if key not in scheduled.attrs}
     return scheduled.with_attrs(missing) if missing else scheduled
 
 
-def _by_rule(function: tirx.PrimFunc, rule: Rule) -> tirx.PrimFunc | None:
+def _by_rule(function: tirx.PrimFunc, name: str) -> tirx.PrimFunc | None:
     """The kernel as a rule schedules it; None if it is not for this rule, or of a form that it cannot schedule."""
     schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
     try:
-        return schedule.mod["main"] if rule(schedule) else None
+        return schedule.mod["main"].with_attr(RULE, name) if _RULES[name](schedule) else None
     except s_tir.ScheduleError:
         return None

@@ -1,0 +1,32 @@
+"""What TVM compiles for."""
+
+from __future__ import annotations
+
+import tvm
+
+from onnx_wasm.platforms import Platform
+
+_LLVM_OPTIONS = (
+    "--disable-lsr:bool=1",  # strength reduction spends a register per address; wasm's addressing modes are cheaper
+    "--inline-instr-cost:int=10000",  # a kernel inlined into the entry function costs it its registers, and size
+)
+
+
+def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
+    """The TVM target that compiles for a platform at LLVM's optimisation level 0 to 3."""
+    return tvm.target.Target(
+        {
+            "kind": "llvm",
+            "mtriple": "wasm32-unknown-unknown",
+            "mcpu": platform.cpu,
+            "mattr": [f"+{feature}" for feature in platform.features],
+            "opt-level": opt_level,
+            "vector-width": 128,
+            "cl-opt": list(_LLVM_OPTIONS),
+        }
+    )
+
+
+def has_vectors() -> bool:
+    """Whether the target that is being compiled for has SIMD."""
+    return "+simd128" in tvm.target.Target.current().attrs["mattr"]
