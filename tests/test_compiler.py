@@ -251,6 +251,22 @@ def a_convolution() -> onnx.ModelProto:
     return model(nodes, {"x": (F, [1, 3, 17, 19])}, {"y": (F, [1, 5]), "p1": (F, [1, 8, 4, 5])}, weights)
 
 
+def convolutions_with_fewer_multiplications() -> onnx.ModelProto:
+    """3×3 windows over pictures whose sides are no multiples of a tile's, padded unevenly."""
+    random = np.random.default_rng(4)
+    weights = {
+        "w1": random.standard_normal((20, 16, 3, 3), np.float32) / 12,
+        "b1": random.standard_normal(20, np.float32),
+        "w2": random.standard_normal((32, 20, 3, 3), np.float32) / 13,
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], pads=[1, 0, 2, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2"], ["y"]),
+    ]
+    return model(nodes, {"x": (F, [2, 16, 21, 18])}, {"r1": (F, [2, 20, 22, 17]), "y": (F, [2, 32, 20, 15])}, weights)
+
+
 def a_large_temporary() -> onnx.ModelProto:
     """A softmax over more than a kilobyte: its kernel needs storage of its own."""
     nodes = [
@@ -272,6 +288,7 @@ MODELS = [
     one_weight_used_twice,
     a_scalar,
     a_convolution,
+    convolutions_with_fewer_multiplications,
     a_large_temporary,
     nothing_computed,
 ]

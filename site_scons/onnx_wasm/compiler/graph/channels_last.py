@@ -15,8 +15,18 @@ from tvm import relax
 from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
 from onnx_wasm.compiler.anchors import channels, gemm
+from onnx_wasm.compiler.graph import convolution
+from onnx_wasm.compiler.graph.convolution import Convolution
 from onnx_wasm.compiler.graph.elementwise import BINARY, UNARY
-from onnx_wasm.compiler.graph.rewriter import Rewriter, array_of, constant, dtype_of, integers, is_constant, shape_of
+from onnx_wasm.compiler.graph.rewriter import (
+    Rewriter,
+    array_of,
+    constant,
+    dtype_of,
+    integers,
+    is_constant,
+    shape_of,
+)
 
 _PICTURE = 4
 
@@ -95,41 +105,17 @@ class _ChannelsLast(Rewriter):
         ):
             return None
         n, out, height, width = shape_of(call)
-        extents = (n, height, width, out)
-        window = gemm.Window((height, width), _pair(attributes.strides), _pair(attributes.dilation))
-        matrix, array, groups = self._matrix(picture), array_of(weights), int(attributes.groups)
-        padding = integers(attributes.padding)
-        _, per_group, kernel_height, kernel_width = array.shape
-        tile = gemm.choose_tile(n * height * width, out // groups)
-        if groups == 1 and (kernel_height, kernel_width) == (1, 1) and window.strides == (1, 1) and not any(padding):
-            packed = constant(gemm.pack(array.reshape(out, per_group).T, tile.columns))
-            return Matrix(self.call_te("conv1x1", gemm.matmul, matrix.value, packed, out, tile), extents)
-        padded = self._padded(matrix, padding)
-        if per_group == 1 and groups == out == matrix.extents[3]:
-            taps = constant(array[:, 0].transpose(1, 2, 0))
-            return Matrix(self.call_te("depthwise", channels.depthwise, padded, taps, window), extents)
-        ordered = array.transpose(2, 3, 1, 0)
-        if groups > 1:
-            each = out // groups
-            panels = [gemm.pack(ordered[..., g * each : (g + 1) * each], tile.columns) for g in range(groups)]
-            packed = constant(np.stack(panels))
-            return Matrix(
-                self.call_te("conv_grouped", gemm.grouped_convolution, padded, packed, out, tile, window), extents
-            )
-        if window.dilation[1] == 1:
-            ordered = ordered.reshape(kernel_height, kernel_width * per_group, out)
-        n, h, w, c = shape_of(padded)
-        rows = self.emit(R.reshape(padded, (n, h, w * c)))
-        packed = constant(gemm.pack(ordered, tile.columns))
-        return Matrix(self.call_te("conv", gemm.convolution, rows, packed, out, tile, window, c), extents)
-
-    def _padded(self, matrix: Matrix, padding: list[int]) -> relax.Expr:
-        """The picture [N, H, W, C] with zeros around it."""
-        picture = self.emit(R.reshape(matrix.value, matrix.extents))
-        if not any(padding):
-            return picture
-        top, left, bottom, right = padding
-        return self.emit(R.nn.pad(picture, [0, 0, top, bottom, left, right, 0, 0]))
+        matrix = self._matrix(picture)
+        top, left, bottom, right = integers(attributes.padding)
+        it = Convolution(
+            matrix.value,
+            matrix.extents,
+            array_of(weights),
+            gemm.Window((height, width), _pair(attributes.strides), _pair(attributes.dilation)),
+            (top, left, bottom, right),
+            int(attributes.groups),
+        )
+        return Matrix(convolution.lower(self, it), (n, height, width, out))
 
     def _pool(self, call: relax.Call) -> Matrix | None:
         attributes = call.attrs

@@ -10,7 +10,11 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst
 
-_ANCHOR = 4  # OpPatternKind.kOutEWiseFusable in TVM
+from onnx_wasm.compiler.schedules import RULE
+
+INJECTIVE, ANCHOR, OPAQUE = 2, 4, 8
+"""How a kernel may be fused: with others that move data, with elementwise ones after it, or not at all (TVM's
+``OpPatternKind``)."""
 
 
 class Rewriter:
@@ -49,18 +53,23 @@ class Rewriter:
         """Binds an expression to a new variable."""
         return self.builder.emit(expression)
 
-    def call_te(self, name: str, compute: Callable[..., Any], *arguments: Any) -> relax.Var:
-        """Binds a call of a new kernel, which elementwise consumers may join.
+    def call_te(
+        self, name: str, compute: Callable[..., Any], *arguments: Any, pattern: int = ANCHOR, rule: str = ""
+    ) -> relax.Var:
+        """Binds a call of a new kernel.
 
         Args:
             name: The kernel's.
             compute: Its tensor expression.
             arguments: Its arguments, the tensors first.
+            pattern: How it may be fused.
+            rule: What its loops were written by, if no rule is to schedule them.
         """
         tensors = [it for it in arguments if isinstance(it, relax.Expr)]
         rest = arguments[len(tensors) :]
+        attributes = {"op_pattern": pattern, **({RULE: rule} if rule else {})}
         return self.builder.emit_te(
-            lambda *te: compute(*te, *rest), *tensors, primfunc_name_hint=name, primfunc_attrs={"op_pattern": _ANCHOR}
+            lambda *te: compute(*te, *rest), *tensors, primfunc_name_hint=name, primfunc_attrs=attributes
         )
 
     def rewritten(self, expression: relax.Expr) -> relax.Expr:
