@@ -26,6 +26,7 @@ Targets of this repository:
   docs                    make the reference in docs/
   bench-build             measure builds against their limits
   bench-platforms         measure modules where they run, against their limits
+  bench-speed [MODELS=...]  measure how fast modules run, against onnxruntime-web
   conformance             run ONNX's tests of its operators as WebAssembly
 """
 _MODULES = {
@@ -46,6 +47,8 @@ def declare(env: Environment) -> None:
     env.Help(_HELP, append=True)
     for name, module in _MODULES.items():
         _command(env, name, ["-m", module], {"PYTHONPATH": str(_SITE)})
+    models = shlex.split(ARGUMENTS.get("MODELS", ""))
+    _command(env, "bench-speed", ["-m", "onnx_wasm.benchmarks.speed", *models], {"PYTHONPATH": str(_SITE)})
     env.Depends("bench-platforms", env.Alias("mnist.web"))
     env.Depends("conformance", env.Alias("mnist.wasi.wasm"))  # it comes with a wrapper
     env.Alias("test", [_wrapper_tests(env), _command(env, "pytest", ["-m", "pytest", *_pytest_words()])])
