@@ -130,6 +130,11 @@ def test_hosts_know_only_modules_and_platforms(path: Path) -> None:
     assert all(name in known or name.split(".")[0] == "hosts" for name in ours(path))
 
 
+@pytest.mark.parametrize("path", files("verification"), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_verification_knows_only_itself(path: Path) -> None:
+    assert all(name == "errors" or name.split(".")[0] == "verification" for name in ours(path))
+
+
 @pytest.mark.parametrize("path", files("fetch"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_what_fetches_knows_only_itself_and_the_standard_library(path: Path) -> None:
     assert all(name == "errors" or name.split(".")[0] == "fetch" for name in ours(path))

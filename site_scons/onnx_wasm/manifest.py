@@ -189,6 +189,9 @@ class Input:
         format ("image" | "npy" | "raw", default "npy"): What the file is: a JPEG or PNG, NumPy's format, or the bare
             elements, little-endian.
         image (table, optional): How a picture becomes the tensor. Goes with ``format = "image"``.
+        range (array of numbers, optional): The least and the greatest value that ``<model>.verify`` draws for this
+            input: the tokens of a vocabulary, 0 and 1 of a mask. Without it integers are from 0 to 9, and others
+            normally distributed.
     """
 
     name: str = field(metadata={"kind": Text()})
@@ -196,6 +199,7 @@ class Input:
     shape: tuple[int, ...] | None = field(default=None, metadata={"kind": List(Integer(), most=8)})
     format: str = field(default="npy", metadata={"kind": Choice(("image", "npy", "raw"))})
     image: Image | None = field(default=None, metadata={"kind": Table(Image, _complete_image)})
+    range: tuple[float, float] | None = field(default=None, metadata={"kind": List(Number(), fewest=2, most=2)})
 
 
 def as_argument(name: str) -> str:
@@ -213,6 +217,10 @@ def _complete_input(its: dict[str, Any], place: Place, found: list[Finding]) -> 
     if its["image"] is None and its["format"] == "image":
         hint = 'say for example image = { color = "rgb" }'
         found.append(Finding((*place, "format"), "input.image is missing: how does a picture become the input?", hint))
+    range_ = its["range"]
+    if range_ not in (None, BAD) and BAD not in range_ and range_[0] > range_[1]:
+        message = f"input.range is from {range_[0]:g} down to {range_[1]:g}"
+        found.append(Finding((*place, "range"), message, "the least value comes first"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,12 +235,14 @@ class Output:
         argument (string, optional): The argument that names the file which the whole tensor is written to. Without it
             the tensor is not written.
         format ("npy" | "raw", default "npy"): What that file is: NumPy's format, or the bare elements, little-endian.
+        tolerance (number, optional): The tolerance of ``[verify]`` for this output, whatever its dtype.
     """
 
     name: str = field(metadata={"kind": Text()})
     return_: str | None = field(default=None, metadata={"kind": Choice(("argmax",))})
     argument: str | None = field(default=None, metadata={"kind": _ARGUMENT})
     format: str = field(default="npy", metadata={"kind": Choice(("npy", "raw"))})
+    tolerance: float | None = field(default=None, metadata={"kind": Number()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,16 +291,22 @@ def _complete_test(test: dict[str, Any], place: Place, found: list[Finding]) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """``[verify]``: how ``<model>.verify`` holds the module against the ONNX reference evaluator.
+    """``[verify]``: how ``<model>.verify`` holds the module against ONNX's own definition of the model.
+
+    The tests of the manifest whose inputs are tensors are run too.
 
     Args:
         samples (integer, default 2): How many seeded inputs are drawn.
         tolerance (number, default 0.0001): The greatest difference allowed in a floating-point output, as a share of
             its largest element. Outputs of other dtypes must be equal.
+        reference ("onnx" | "onnxruntime", optional): What says how it should be: ONNX's reference evaluator, or
+            onnxruntime. Without it that is onnxruntime for models of more than a million weights, and where the
+            evaluator lacks an operator.
     """
 
     samples: int = field(default=2, metadata={"kind": Integer(1, 1000)})
     tolerance: float = field(default=1e-4, metadata={"kind": Number()})
+    reference: str | None = field(default=None, metadata={"kind": Choice(("onnx", "onnxruntime"))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,7 +324,7 @@ class Manifest:
         outputs (array of tables, default []): What becomes of outputs.
         compile (table, default {}): Where the module runs and how it is compiled.
         tests (array of tables, default []): Runs of the module, and what must come of them.
-        verify (table, default {}): How the module is held against the ONNX reference evaluator.
+        verify (table, default {}): How the module is held against ONNX's own definition of the model.
         path: The manifest's file, as it was given.
         text: What was read from it.
     """

@@ -55,7 +55,7 @@ Targets of each model, and what they do; "all" builds every module, "test" runs 
   MODEL.PLATFORM.wasm     build it for another
   MODEL.web               build a folder for JavaScript around that for "web", with a page to try it
   MODEL.test              run the tests of its manifest
-  MODEL.verify            hold it against the ONNX reference evaluator
+  MODEL.verify            hold it against ONNX's own definition of it
   MODEL.run KEY=FILE...   run it on files
   MODEL.profile           show where its time goes, kernel by kernel; MODEL.PLATFORM.profile for another platform
 Models:
@@ -114,7 +114,6 @@ def _declare(env: Environment, model: Manifest) -> Node:
     runnable = [module for platform, module in platforms if PLATFORMS[platform].host]
     for module in runnable:
         _declare_tests(env, model, module)
-    for module in runnable[:1]:
         _declare_verification(env, model, module)
     env.AlwaysBuild(env.Alias(f"{name}.run", modules[0], run.action(modules[0])))
     workspace.of(env).modules.extend(modules)
@@ -126,18 +125,14 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
     name, folder = model.model.name, env.Dir(f"$ONNX_WASM_BUILD/{platform}/{model.model.name}")
     compile_ = model.compile
     common = {"MANIFEST": model.path}
-    freeze = {
-        "shapes": {it.name: it.shape for it in model.inputs if it.shape is not None},
-        "dimensions": model.dimensions,
-    }
     declared = {
-        "inputs": [_without(it, "shape") for it in model.inputs],
-        "outputs": [dataclasses.asdict(it) for it in model.outputs],
+        "inputs": [_without(it, "shape", "range") for it in model.inputs],
+        "outputs": [_without(it, "tolerance") for it in model.outputs],
     }
     ir = env.TvmIr(
         folder.File(f"{name}.ir.json"),
         _onnx_file(env, model),
-        FREEZE=freeze,
+        FREEZE=_frozen(model),
         SHA256=model.model.sha256 or "",
         **common,
     )
@@ -163,6 +158,14 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
     )
     env.Alias(f"{name}.{platform}.profile", profile)
     return env.WasmModule(folder.File(f"{name}.wasm"), [library[0], wrapper], WASM_PLATFORM=platform, **common)[0]
+
+
+def _frozen(model: Manifest) -> dict[str, object]:
+    """What the manifest says of what the ONNX file leaves open."""
+    return {
+        "shapes": {it.name: it.shape for it in model.inputs if it.shape is not None},
+        "dimensions": model.dimensions,
+    }
 
 
 def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:
@@ -208,11 +211,22 @@ def _declare_tests(env: Environment, model: Manifest, module: Node) -> None:
 
 def _declare_verification(env: Environment, model: Manifest, module: Node) -> None:
     name = model.model.name
+    how = {
+        **dataclasses.asdict(model.verify),
+        **_frozen(model),
+        "ranges": {it.name: it.range for it in model.inputs if it.range is not None},
+        "tolerances": {it.name: it.tolerance for it in model.outputs if it.tolerance is not None},
+        "tests": [{"name": it.name, "inputs": it.inputs} for it in model.tests],
+        "directory": str(model.path.parent),
+    }
+    files = sorted({file for test in model.tests for file in test.inputs.values()})
     report = env.WasmVerify(
         module.dir.File(f"{name}.verify.json"),
-        [module, module.dir.File(f"{name}.interface.json"), _onnx_file(env, model)],
-        SAMPLES=model.verify.samples,
-        TOLERANCE=model.verify.tolerance,
+        [
+            *(module, module.dir.File(f"{name}.interface.json"), _onnx_file(env, model)),
+            *(_file(env, model.path.parent / file) for file in files),
+        ],
+        VERIFY=how,
         MANIFEST=model.path,
     )
     env.Alias(f"{name}.verify", report)
@@ -236,5 +250,5 @@ def _file(env: Environment, path: Path) -> Node:
     return env.fs.File(str(path), env.fs.Top)
 
 
-def _without(table: manifest.Input, key: str) -> dict[str, object]:
-    return {name: value for name, value in dataclasses.asdict(table).items() if name != key}
+def _without(table: manifest.Input | manifest.Output, *keys: str) -> dict[str, object]:
+    return {name: value for name, value in dataclasses.asdict(table).items() if name not in keys}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from SCons.Builder import Builder
@@ -13,19 +14,35 @@ from onnx_wasm.rules import step, tvm_ir
 _STEP = step.Step(
     "WasmVerify",
     "verify",
-    ("errors.py", "platforms.py", "status.py", "wasm.py", "hosts", "actions/common.py", "actions/verify.py"),
+    (
+        *("errors.py", "platforms.py", "status.py", "wasm.py", "hosts", "verification"),
+        *("actions/common.py", "actions/verify.py"),
+    ),
     ("python", "wasmtime", "numpy", "onnx"),
 )
+_DEFAULTS = {
+    "samples": 2,
+    "tolerance": 1e-4,
+    "reference": None,
+    "ranges": {},
+    "values": {},
+    "tolerances": {},
+    "shapes": {},
+    "dimensions": {},
+    "tests": [],
+    "directory": ".",
+}
 
 
 def rule() -> Builder:
-    """``env.WasmVerify(target, source)``: holds the finished module, in its host, against the ONNX reference evaluator.
+    """``env.WasmVerify(target, source)``: holds the finished module, in its host, against ONNX's definition of it.
 
     Args:
         target: The report, ``build/x/mnist.verify.json``, there only if every output was close enough.
-        source: The module, its interface, and the ONNX file.
-        SAMPLES: How many seeded inputs are drawn. Default 2.
-        TOLERANCE: The greatest difference allowed, as a share of an output's largest element. Default 1e-4.
+        source: The module, its interface, the ONNX file, then every file that the tests read.
+        VERIFY: The manifest's ``[verify]``, as ``dataclasses.asdict`` gives it, and what goes with it by name:
+            ``ranges`` that inputs are drawn from, ``values`` of inputs that the module does not take, ``tolerances`` of
+            outputs, ``shapes`` and ``dimensions`` that were frozen, ``tests`` and the ``directory`` of their files.
         MANIFEST: The manifest that messages name.
     """
     return step.builder(_STEP, _arguments, suffix=".verify.json", source_scanner=tvm_ir.external_data_scanner())
@@ -33,5 +50,5 @@ def rule() -> Builder:
 
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
     files = ["--module", source[0].path, "--interface", source[1].path, "--model", source[2].path]
-    how = ["--samples", str(env.get("SAMPLES", 2)), "--tolerance", repr(float(env.get("TOLERANCE", 1e-4)))]
-    return step.Words([*files, *how, "--report", target[0].path])
+    how = _DEFAULTS | dict(env.get("VERIFY", {}))
+    return step.Words([*files, "--how", json.dumps(how, sort_keys=True), "--report", target[0].path])

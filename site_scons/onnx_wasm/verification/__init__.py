@@ -1,0 +1,1 @@
+"""Holds a finished module against ONNX's own definition of its model."""
