@@ -1,4 +1,4 @@
-"""``python -m onnx_wasm``: what can be done with a finished module, from anywhere.
+"""``python -m onnx_wasm``: a first manifest for a model, and what can be done with a finished module, from anywhere.
 
 A command imports what it needs when it runs, so that ``--help`` is quick.
 """
@@ -22,9 +22,12 @@ def main() -> int:
     Returns:
         The exit status: 0, 1 if the module reported an error, 2 if it could not be asked to do the work.
     """
-    parser = argparse.ArgumentParser(prog="python -m onnx_wasm", description="Works with finished modules.")
+    parser = argparse.ArgumentParser(
+        prog="python -m onnx_wasm", description="Starts with a model, works with its module."
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands.add_parser("run", help="run a module on files", description=_run.__doc__))
+    _add_new(commands.add_parser("new", help="write a first manifest beside a model", description=_new.__doc__))
     arguments = parser.parse_args()
     # A module runs outside of Python, where Python's own handler would wait for it to return.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -34,6 +37,24 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return _MISUSED
     return status
+
+
+def _add_new(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL.onnx", type=Path, help="the model, an ONNX file")
+    parser.set_defaults(command=_new)
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    """Writes a commented manifest beside an ONNX file, and a first test."""
+    from onnx_wasm import first_manifest
+
+    made = first_manifest.write(arguments.model)
+    sys.stdout.write(f"{made.manifest}{': with a test' if made.test else ''}\n")
+    if made.open:
+        sys.stdout.write(f"say in it how large these are: {', '.join(made.open)}\n")
+    for problem in made.obstacles:
+        sys.stdout.write(f"this stands in the way: {problem.message}\n")
+    return 0
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

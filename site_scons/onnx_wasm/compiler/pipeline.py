@@ -12,6 +12,7 @@ from onnx_wasm.compiler import codegen, frontend, graph_json, importer, intrinsi
 from onnx_wasm.compiler.costs import costs_of
 from onnx_wasm.compiler.kernels import as_c_functions
 from onnx_wasm.compiler.plan import plan
+from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.platforms import Platform
 
 
@@ -41,10 +42,29 @@ def to_ir(model: Path, freeze: Freeze, label: str, ir: Path, weights_file: Path)
     Raises:
         BuildError: Everything that stands in the way.
     """
-    checked = frontend.load(model, freeze.shapes, freeze.dimensions, label)
-    imported = importer.import_onnx(checked, label)
+    imported = _imported(model, freeze, label)
     ir.write_text(tvm.ir.save_json(imported.module), encoding="utf-8")
     weights.save(imported.weights, weights_file)
+
+
+def obstacles(model: Path, freeze: Freeze, label: str) -> tuple[Problem, ...]:
+    """What stands in the way of ``to_ir``, without writing anything.
+
+    Args:
+        model: The ONNX file.
+        freeze: Open dimensions.
+        label: What messages call the model.
+    """
+    try:
+        _imported(model, freeze, label)
+    except BuildError as error:
+        return error.problems
+    return ()
+
+
+def _imported(model: Path, freeze: Freeze, label: str) -> importer.ImportedModel:
+    checked = frontend.load(model, freeze.shapes, freeze.dimensions, label)
+    return importer.import_onnx(checked, label)
 
 
 @dataclass(frozen=True)

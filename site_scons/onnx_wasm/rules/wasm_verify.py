@@ -20,7 +20,7 @@ _STEP = step.Step(
     ),
     ("python", "wasmtime", "numpy", "onnx"),
 )
-_DEFAULTS = {
+_DEFAULTS: dict[str, object] = {
     "samples": 2,
     "tolerance": 1e-4,
     "reference": None,
