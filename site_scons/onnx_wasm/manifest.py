@@ -6,7 +6,7 @@ The docstrings here are the reference: each of ``Args`` is a key, with its type 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from onnx_wasm.toml_tables import (
@@ -80,6 +80,7 @@ class Model:
             in, by the file's path from the ONNX file. They are fetched from beside it.
         license (string, optional): The model's licence as an SPDX expression, such as ``Apache-2.0``.
         version (string, optional): The version that a release of the model carries.
+        variant: Which of the manifest's variants this is; empty for the model itself.
     """
 
     name: str = field(metadata={"kind": _NAME})
@@ -101,6 +102,12 @@ class Model:
         default=None,
         metadata={"kind": Text("a version such as 1.0.2", r"[A-Za-z0-9]+([.+_-][A-Za-z0-9]+)*", longest=64)},
     )
+    variant: str = ""
+
+    @property
+    def target(self) -> str:
+        """What its targets are called: the name, and that of the variant."""
+        return f"{self.name}-{self.variant}" if self.variant else self.name
 
 
 def _complete_model(model: dict[str, Any], place: Place, found: list[Finding]) -> None:
@@ -265,11 +272,38 @@ class Compile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variant:
+    """``[[variant]]``: the model once more, with other sizes for dimensions that the ONNX file leaves open.
+
+    Its targets are called ``<model>-<variant>``: ``batch8`` of ``mnist`` gives ``mnist-batch8.wasm``. All else is as
+    the manifest says of the model.
+
+    Args:
+        name (string, required): What the variant is called.
+        dimensions (table of integers, default {}): Sizes by name, in place of those in ``[dimensions]``.
+        shapes (table of arrays, default {}): Shapes by the inputs' names, in place of those in ``[[input]]``.
+    """
+
+    name: str = field(metadata={"kind": _NAME})
+    dimensions: dict[str, int] = field(default_factory=dict, metadata={"kind": Mapping(Text(), Integer())})
+    shapes: dict[str, tuple[int, ...]] = field(
+        default_factory=dict, metadata={"kind": Mapping(Text(), List(Integer(), most=8))}
+    )
+
+
+def _complete_variant(variant: dict[str, Any], place: Place, found: list[Finding]) -> None:
+    if variant["dimensions"] == {} and variant["shapes"] == {}:
+        message = "a variant must say in what it differs"
+        found.append(Finding(place, message, "add dimensions = { … } or shapes = { … }"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Test:
     """``[[test]]``: one run of the module, and what must come of it.
 
     Args:
         name (string, optional): What the test is called in reports.
+        variant (string, optional): The variant that is run; the model itself if absent.
         inputs (table of strings, required): For each input's argument the file to read, below the manifest's folder.
         return (integer, optional): What the module must return.
         outputs (table of strings, default {}): For each output's argument the file, below the manifest's folder, that
@@ -279,6 +313,7 @@ class Test:
     __test__ = False  # pytest takes classes of this name for its own
 
     name: str | None = field(default=None, metadata={"kind": Text()})
+    variant: str | None = field(default=None, metadata={"kind": Text()})
     inputs: dict[str, str] = field(metadata={"kind": Mapping(_ARGUMENT, _PATH)})
     return_: int | None = field(default=None, metadata={"kind": _INT32})
     outputs: dict[str, str] = field(default_factory=dict, metadata={"kind": Mapping(_ARGUMENT, _PATH)})
@@ -322,6 +357,7 @@ class Manifest:
         dimensions (table of integers, default {}): Sizes for the dimensions that the ONNX file leaves open by name.
         inputs (array of tables, default []): How inputs are read.
         outputs (array of tables, default []): What becomes of outputs.
+        variants (array of tables, default []): The model once more, with other sizes.
         compile (table, default {}): Where the module runs and how it is compiled.
         tests (array of tables, default []): Runs of the module, and what must come of them.
         verify (table, default {}): How the module is held against ONNX's own definition of the model.
@@ -336,11 +372,35 @@ class Manifest:
         default=(), metadata={"key": "input", "kind": List(Table(Input, _complete_input))}
     )
     outputs: tuple[Output, ...] = field(default=(), metadata={"key": "output", "kind": List(Table(Output))})
+    variants: tuple[Variant, ...] = field(
+        default=(), metadata={"key": "variant", "kind": List(Table(Variant, _complete_variant))}
+    )
     compile: Compile = field(default=Compile(), metadata={"kind": Table(Compile)})
     tests: tuple[Test, ...] = field(default=(), metadata={"key": "test", "kind": List(Table(Test, _complete_test))})
     verify: Verify = field(default=Verify(), metadata={"kind": Table(Verify)})
     path: Path
     text: str = field(repr=False, compare=False)
+
+    def every(self) -> tuple[Manifest, ...]:
+        """The model and its variants, each as a manifest without variants."""
+        return tuple(self._alone(variant) for variant in (Variant(name=""), *self.variants))
+
+    def _alone(self, variant: Variant) -> Manifest:
+        known = {its.name: its for its in self.inputs}
+        unread = [Input(name=name, argument=as_argument(name)) for name in variant.shapes if name not in known]
+        inputs = (replace(its, shape=variant.shapes.get(its.name, its.shape)) for its in (*self.inputs, *unread))
+        return replace(
+            self,
+            model=replace(self.model, variant=variant.name),
+            dimensions={**self.dimensions, **variant.dimensions},
+            inputs=tuple(inputs),
+            variants=(),
+        )
+
+    @property
+    def own_tests(self) -> list[tuple[int, Test]]:
+        """The tests of this variant, or of the model itself, each with its place among all of the manifest's."""
+        return [(at, its) for at, its in enumerate(self.tests) if (its.variant or "") == self.model.variant]
 
     def where(self, *place: str | int) -> str:
         """Tell where a key stands, for problems that others find in what it says.
@@ -390,10 +450,16 @@ def _check_together(manifest: dict[str, Any], found: list[Finding]) -> None:
     _unique("name", inputs, found)
     _unique("name", outputs, found)
     _unique("argument", inputs | outputs, found)
+    variants = _each("variant", manifest["variants"])
+    _unique("name", variants, found)
+    names = {its.name for its in variants.values()}
     returning = [at for at, its in outputs.items() if its.return_ is not None]
     message = "output.return is given twice; a module returns one value"
     found += [Finding((*at, "return"), message) for at in returning[1:]]
     for at, test in _each("test", manifest["tests"]).items():
+        if test.variant not in (None, BAD, *names) and manifest["variants"] is not BAD and BAD not in names:
+            message = f'test.variant: there is no [[variant]] "{test.variant}"'
+            found.append(Finding((*at, "variant"), message, did_you_mean(test.variant, names)))
         _known("input", test.inputs, (*at, "inputs"), manifest["inputs"], found)
         _known("output", test.outputs, (*at, "outputs"), manifest["outputs"], found)
         if manifest["outputs"] is not BAD and not returning and test.return_ not in (None, BAD) and test.return_ > 0:

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         BuildError: The module cannot be loaded, or tests failed: all of them, each at its place in the manifest.
     """
     manifest = str(arguments.manifest)
-    tests = [_test(entry, index, arguments.directory) for index, entry in enumerate(json.loads(arguments.tests))]
+    tests = [_test(entry, arguments.directory) for entry in json.loads(arguments.tests)]
     host = load(arguments.module)
     report, problems = [], []
     for test in tests:
@@ -68,8 +68,9 @@ def run(arguments: argparse.Namespace) -> None:
         stamp.write_text(json.dumps({"tests": report}, indent=1) + "\n", encoding="utf-8")
 
 
-def _test(entry: dict[str, object], index: int, directory: Path) -> Test:
-    inputs, outputs, value = entry["inputs"], entry["outputs"], entry["return_"]
+def _test(entry: dict[str, object], directory: Path) -> Test:
+    inputs, outputs, value, index = entry["inputs"], entry["outputs"], entry["return_"], entry["index"]
+    assert isinstance(index, int)
     assert isinstance(inputs, dict)
     assert isinstance(outputs, dict)
     assert value is None or isinstance(value, int)

@@ -56,13 +56,13 @@ def run(arguments: argparse.Namespace) -> None:
 def _samples(inputs: list[dict[str, Any]], how: Mapping[str, Any], label: str) -> Iterator[Sample]:
     for number in range(how["samples"]):
         yield samples.drawn(inputs, how["ranges"], number)
-    for index, test in enumerate(how["tests"]):
+    for test in how["tests"]:
         name = test["name"] or " ".join(f"{key}={file}" for key, file in sorted(test["inputs"].items()))
         files = {key: Path(how["directory"], file) for key, file in test["inputs"].items()}
         try:
             sample = samples.of_test(inputs, name, files)
         except (OSError, ValueError) as error:
-            raise BuildError(Problem(label, f"test {name}: {error}", key=("test", index))) from error
+            raise BuildError(Problem(label, f"test {name}: {error}", key=("test", test["index"]))) from error
         if sample is not None:
             yield sample
 

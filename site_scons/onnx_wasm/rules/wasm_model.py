@@ -29,7 +29,7 @@ def wasm_model(env: Environment, manifests: object) -> list[Node]:
         manifests: The manifest of a model, or several: paths or nodes, as SCons takes sources.
 
     Returns:
-        The modules: one for each manifest, that of its first platform.
+        The modules: one for each manifest and each of its variants, that of its first platform.
 
     Whatever is wrong in any of the manifests is told at once; SCons then ends with status 2.
     """
@@ -60,7 +60,7 @@ Targets of each model, and what they do; "all" builds every module, "test" runs 
   MODEL.profile           show where its time goes, kernel by kernel; MODEL.PLATFORM.profile for another platform
 Models:
 """
-    lines = (f"  {it.model.name:<22}  {it.path}  ({', '.join(it.compile.platforms)})\n" for it in models)
+    lines = (f"  {it.model.target:<22}  {it.path}  ({', '.join(it.compile.platforms)})\n" for it in models)
     return (head if first else "") + "".join(lines)
 
 
@@ -75,20 +75,26 @@ def _load(env: Environment, paths: Iterable[Path]) -> list[Manifest]:
         except BuildError as error:
             problems += error.problems
             continue
-        problems += _problems(model, taken)
-        taken.setdefault(model.model.name, model)
-        models.append(model)
+        problems += _missing_files(model)
+        for each in model.every():
+            problems += _taken_names(each, taken)
+            taken.setdefault(each.model.target, each)
+            models.append(each)
     if problems:
         raise BuildError(problems)
     return models
 
 
-def _problems(model: Manifest, taken: dict[str, Manifest]) -> list[Problem]:
+def _taken_names(model: Manifest, taken: dict[str, Manifest]) -> list[Problem]:
+    other = taken.get(model.model.target)
+    if other is None:
+        return []
+    message = f'"{model.model.target}" is the name of another model too: {other.where("model", "name")}'
+    return [Problem(model.where("model", "name"), message, "every model of a workspace needs its own name")]
+
+
+def _missing_files(model: Manifest) -> list[Problem]:
     problems: list[Problem] = []
-    other = taken.get(model.model.name)
-    if other is not None:
-        message = f'"{model.model.name}" is the name of another model too: {other.where("model", "name")}'
-        problems.append(Problem(model.where("model", "name"), message, "every model of a workspace needs its own name"))
     files: list[tuple[tuple[str | int, ...], str]] = [(("model", "path"), model.model.path)] if model.model.path else []
     for index, test in enumerate(model.tests):
         files += [(("test", index, "inputs", key), file) for key, file in test.inputs.items()]
@@ -102,7 +108,7 @@ def _problems(model: Manifest, taken: dict[str, Manifest]) -> list[Problem]:
 
 def _declare(env: Environment, model: Manifest) -> Node:
     modules = [_chain(env, model, platform) for platform in model.compile.platforms]
-    name = model.model.name
+    name = model.model.target
     env.Alias(f"{name}.wasm", modules[0])
     env.Alias(f"{name}.profile", env.Alias(f"{name}.{model.compile.platforms[0]}.profile"))
     for platform, module in zip(model.compile.platforms, modules, strict=True):
@@ -122,7 +128,7 @@ def _declare(env: Environment, model: Manifest) -> Node:
 
 def _chain(env: Environment, model: Manifest, platform: str) -> Node:
     """The steps from the ONNX file to the module, each with the slice of the manifest that it reads."""
-    name, folder = model.model.name, env.Dir(f"$ONNX_WASM_BUILD/{platform}/{model.model.name}")
+    name, folder = model.model.target, env.Dir(f"$ONNX_WASM_BUILD/{platform}/{model.model.target}")
     compile_ = model.compile
     common = {"MANIFEST": model.path}
     declared = {
@@ -182,7 +188,7 @@ def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:
 
 
 def _declare_package(env: Environment, model: Manifest, module: Node) -> None:
-    name = model.model.name
+    name = model.model.target
     package = env.WebPackage(
         module.dir.File(f"{name}.web/package.json"),
         [module, module.dir.File(f"{name}.interface.json")],
@@ -194,32 +200,32 @@ def _declare_package(env: Environment, model: Manifest, module: Node) -> None:
 
 
 def _declare_tests(env: Environment, model: Manifest, module: Node) -> None:
-    if not model.tests:
+    if not model.own_tests:
         return
     folder = model.path.parent
-    files = sorted({file for test in model.tests for file in (*test.inputs.values(), *test.outputs.values())})
+    files = sorted({file for _, test in model.own_tests for file in (*test.inputs.values(), *test.outputs.values())})
     report = env.WasmTest(
-        module.dir.File(f"{model.model.name}.test.json"),
+        module.dir.File(f"{model.model.target}.test.json"),
         [module, *(_file(env, folder / file) for file in files)],
-        TESTS=[dataclasses.asdict(it) for it in model.tests],
+        TESTS=[{**dataclasses.asdict(it), "index": at} for at, it in model.own_tests],
         DIRECTORY=folder,
         MANIFEST=model.path,
     )
-    env.Alias(f"{model.model.name}.test", report)
+    env.Alias(f"{model.model.target}.test", report)
     env.Alias("test", report)
 
 
 def _declare_verification(env: Environment, model: Manifest, module: Node) -> None:
-    name = model.model.name
+    name = model.model.target
     how = {
         **dataclasses.asdict(model.verify),
         **_frozen(model),
         "ranges": {it.name: it.range for it in model.inputs if it.range is not None},
         "tolerances": {it.name: it.tolerance for it in model.outputs if it.tolerance is not None},
-        "tests": [{"name": it.name, "inputs": it.inputs} for it in model.tests],
+        "tests": [{"name": it.name, "inputs": it.inputs, "index": at} for at, it in model.own_tests],
         "directory": str(model.path.parent),
     }
-    files = sorted({file for test in model.tests for file in test.inputs.values()})
+    files = sorted({file for _, test in model.own_tests for file in test.inputs.values()})
     report = env.WasmVerify(
         module.dir.File(f"{name}.verify.json"),
         [

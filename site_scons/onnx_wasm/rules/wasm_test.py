@@ -28,7 +28,7 @@ def rule() -> Builder:
     Args:
         target: The report, ``build/x/mnist.test.json``, there only if every test passed.
         source: The module, then every file that the tests read.
-        TESTS: The manifest's ``[[test]]``, as ``dataclasses.asdict`` gives them.
+        TESTS: The manifest's ``[[test]]``, as ``dataclasses.asdict`` gives them, each with its ``index`` among them.
         DIRECTORY: The folder that the tests' paths start from.
         MANIFEST: The manifest that messages name.
     """
