@@ -95,9 +95,9 @@ def test_the_name_of_a_variant_s_targets_is_taken_once(built: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("dimensions = { n = 4 }\n", "", "17: a variant must say in what it differs"),
-        ('name = "fixed"', 'name = "batch4"', '22: variant.name "batch4" is taken'),
-        ('variant = "batch4"', 'variant = "batch5"', '30: test.variant: there is no [[variant]] "batch5"\n    did you'),
+        ("dimensions = { n = 4 }\n", "", "15: a variant must say in what it differs"),
+        ('name = "fixed"', 'name = "batch4"', '20: variant.name "batch4" is taken'),
+        ('variant = "batch4"', 'variant = "batch5"', '28: test.variant: there is no [[variant]] "batch5"\n    did you'),
     ],
 )
 def test_a_variant_that_cannot_be_is_told(tmp_path: Path, old: str, new: str, message: str) -> None:
