@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
-from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
+from onnx_wasm.compiler.converters import Call, converter
+from onnx_wasm.compiler.frontend.graph import Graph, Node, TensorType
+from onnx_wasm.compiler.frontend.refusal import Refusal
 from onnx_wasm.compiler.weights import Weights
 from onnx_wasm.errors import BuildError, Problem
+
+_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -32,26 +36,25 @@ class ImportedModel:
     weights: dict[str, np.ndarray]
 
 
-def import_onnx(model: onnx.ModelProto, label: str) -> ImportedModel:
-    """Turns a checked, static ONNX model into Relax.
+def import_onnx(graph: Graph, file: str) -> ImportedModel:
+    """Turns a static ONNX graph into Relax.
 
     Args:
-        model: The model as ``frontend.load`` gives it.
-        label: What messages call the model.
+        graph: The model as ``frontend.load`` gives it.
+        file: What messages call the model.
 
     Raises:
-        BuildError: An operator that the importer does not take, with its node.
+        BuildError: Nodes that cannot be converted, all of them.
     """
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    importer = _NamingImporter(shape_dict=None, dtype_dict=None, sanitize=False, label=label)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        module = importer.from_onnx(model.graph, opset)
-    names = {
-        "input_names": [value.name for value in model.graph.input],
-        "output_names": [value.name for value in model.graph.output],
-    }
-    return _lift_weights(module, names)
+        module = _Importer(graph, file).run()
+    return _lift_weights(module, {"input_names": list(graph.inputs), "output_names": list(graph.outputs)})
+
+
+def is_known(node: Node) -> bool:
+    """Whether there is a converter for a node."""
+    return converter(node) is not None
 
 
 def with_weights(module: tvm.IRModule, weights: Weights) -> tvm.IRModule:
@@ -67,28 +70,88 @@ def with_weights(module: tvm.IRModule, weights: Weights) -> tvm.IRModule:
     return relax.transform.BindParams("main", dict(weights))(module)
 
 
-class _NamingImporter(ONNXGraphImporter):  # type: ignore[misc]
-    """TVM's importer, except that a failure names the node."""
+class _Importer:
+    """Converts node by node, and goes on after one that cannot be, so that all of them are told at once."""
 
-    def __init__(self, *, label: str, **options: object) -> None:
-        super().__init__(**options)
-        self._label = label
+    def __init__(self, graph: Graph, file: str) -> None:
+        self._graph = graph
+        self._file = file
+        self._builder = relax.BlockBuilder()
+        self._tensors: dict[str, relax.Expr] = {}
+        self._problems: list[Problem] = []
 
-    def _convert_operator(self, op_name: str, inputs: object, attrs: dict[str, object], opset: int) -> object:
+    def run(self) -> tvm.IRModule:
+        graph = self._graph
+        parameters = [relax.Var(name, relax.TensorType(it.shape, it.dtype)) for name, it in graph.inputs.items()]
+        self._tensors.update(zip(graph.inputs, parameters, strict=True))
+        self._tensors.update((name, relax.const(np.ascontiguousarray(it))) for name, it in graph.values.items())
+        with self._builder.function("main", parameters):
+            with self._builder.dataflow():
+                for node in graph.nodes:
+                    self._node(node)
+                if self._problems:
+                    raise BuildError(self._problems)
+                results = [self._tensors[tensor] for tensor in graph.outputs.values()]
+                output = self._builder.emit_output(results[0] if len(results) == 1 else relax.Tuple(results))
+            self._builder.emit_func_output(output)
+        return self._builder.get()
+
+    def _node(self, node: Node) -> None:
+        names = list(node.proto.input)
+        if any(name and name not in self._tensors for name in names):
+            return  # what makes it was refused
+        inputs = tuple(self._tensors[name] if name else None for name in names)
+        types = tuple(self._graph.types.get(name) for name in node.proto.output)
         try:
-            return super()._convert_operator(op_name, inputs, attrs, opset)
-        except BuildError:
+            results = self._converted(Call(self._builder, node, inputs, types))
+        except Refusal as refusal:
+            self._problems.append(refusal.problem(node, self._file))
+            return
+        self._tensors.update((name, it) for name, it in zip(node.proto.output, results, strict=False) if name)
+
+    def _converted(self, call: Call) -> list[relax.Expr]:
+        convert = converter(call.node)
+        assert convert is not None
+        try:
+            outputs = _each(self._builder, convert(call))
+        except Refusal:
             raise
         except Exception as error:
-            node = attrs["tvm_custom"]["name"]  # type: ignore[index]
-            reason = str(error).strip().splitlines()
-            raise BuildError(
-                Problem(
-                    self._label,
-                    f'node "{node}" ({op_name}, opset {opset}) cannot be imported: {reason[-1] if reason else error!r}',
-                    "export the model with static shapes, or replace the operator",
-                )
-            ) from error
+            raise Refusal(f"cannot be converted: {_reason(error)}") from error
+        wanted = [(name, it) for name, it in zip(call.node.proto.output, call.types, strict=True) if name]
+        if len(outputs) < len(call.node.proto.output) and any(call.node.proto.output[len(outputs) :]):
+            raise Refusal(f"only its first {len(outputs)} outputs can be computed, not all {len(wanted)}")
+        for output, type_ in zip(outputs, call.types, strict=False):
+            if type_ is not None and (found := _type_of(output)) != type_:
+                raise Refusal(f"would be compiled to {found} in place of {type_}")
+        return outputs
+
+
+def _each(builder: relax.BlockBuilder, result: relax.Expr | Sequence[relax.Expr]) -> list[relax.Expr]:
+    """A converter's results, one by one and with their types."""
+    if not isinstance(result, relax.Expr):
+        return [builder.normalize(it) for it in result]
+    value = builder.normalize(result)
+    if isinstance(value, relax.Tuple):
+        return [builder.normalize(it) for it in value.fields]
+    if isinstance(value.ty, relax.TupleType):
+        value = builder.emit(value)
+        return [builder.emit(relax.TupleGetItem(value, index)) for index in range(len(value.ty.fields))]
+    return [value]
+
+
+def _type_of(expression: relax.Expr) -> TensorType | None:
+    shape = getattr(getattr(expression.ty, "shape", None), "values", None)
+    if shape is None or not all(isinstance(it, tvm.tirx.IntImm) for it in shape):
+        return None
+    return TensorType(str(expression.ty.dtype), tuple(int(it) for it in shape))
+
+
+def _reason(error: Exception) -> str:
+    """The line of TVM's that says what is wrong."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
 
 
 @mutator

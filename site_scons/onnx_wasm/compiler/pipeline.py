@@ -63,8 +63,8 @@ def obstacles(model: Path, freeze: Freeze, label: str) -> tuple[Problem, ...]:
 
 
 def _imported(model: Path, freeze: Freeze, label: str) -> importer.ImportedModel:
-    checked = frontend.load(model, freeze.shapes, freeze.dimensions, label)
-    return importer.import_onnx(checked, label)
+    graph = frontend.load(model, freeze.shapes, freeze.dimensions, label, importer.is_known)
+    return importer.import_onnx(graph, str(model))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,33 @@
+"""TVM's own converters, under the interface of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+from onnx import helper
+from tvm import relax
+from tvm.relax.frontend.onnx import onnx_frontend
+
+from onnx_wasm.compiler.converters.call import Call, Converter
+from onnx_wasm.compiler.frontend.graph import Node
+
+
+def tvm_converter(node: Node) -> Converter | None:
+    """TVM's converter for a node, None if it has none. It knows one domain only."""
+    domain, operator = node.key
+    return _convert if domain == "" and operator in onnx_frontend._get_convert_map() else None  # noqa: SLF001
+
+
+def _convert(call: Call) -> relax.Expr:
+    proto = call.node.proto
+    attributes: dict[str, Any] = {it.name: _attribute(it) for it in proto.attribute}
+    attributes["tvm_custom"] = {"name": proto.name, "num_outputs": len(proto.output)}
+    function = onnx_frontend._get_convert_map()[proto.op_type].get_converter(call.node.opset)  # noqa: SLF001
+    nodes = dict(zip(proto.input, call.inputs, strict=False))
+    return function(call.builder, onnx_frontend.onnx_input(call.inputs), attributes, [nodes, {}])
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = helper.get_attribute_value(attribute)
+    return tuple(value) if isinstance(value, list) else value

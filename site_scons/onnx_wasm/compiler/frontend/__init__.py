@@ -1,0 +1,39 @@
+"""ONNX → ONNX: a file as others made it becomes a graph that the importer can take. ``load`` says in which steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from onnx_wasm.compiler.frontend.freeze import freeze
+from onnx_wasm.compiler.frontend.graph import Graph, Node
+from onnx_wasm.compiler.frontend.parse import parse
+from onnx_wasm.compiler.frontend.rewrites import REWRITES
+from onnx_wasm.compiler.frontend.specialise import specialise
+
+
+def load(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    dimensions: Mapping[str, int],
+    label: str,
+    is_known: Callable[[Node], bool],
+) -> Graph:
+    """Reads an untrusted ONNX file and makes it static.
+
+    Args:
+        path: The file; its external data lies beside it.
+        shapes: Whole shapes, by the name of the input.
+        dimensions: Extents, by the name of the dimension.
+        label: What messages call the manifest or the model.
+        is_known: Whether the importer has a converter for a node.
+
+    Returns:
+        The model as nodes that the importer knows, all of static shape.
+
+    Raises:
+        BuildError: Everything that stands in the way.
+    """
+    model, values = parse(path)
+    inputs = freeze(model.graph, shapes, dimensions, path, label)
+    return specialise(model, inputs, values, REWRITES, is_known, path)

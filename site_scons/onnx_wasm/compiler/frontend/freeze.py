@@ -1,0 +1,118 @@
+"""Open dimensions frozen: every input gets a static shape, from the file or from the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import onnx
+from onnx import helper
+
+from onnx_wasm.compiler.frontend.graph import TensorType
+from onnx_wasm.errors import BuildError, Problem
+
+
+def freeze(
+    graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]], dimensions: Mapping[str, int], path: Path, label: str
+) -> dict[str, TensorType]:
+    """Gives every input of a graph a static shape.
+
+    Args:
+        graph: The graph; it is not changed.
+        shapes: Whole shapes, by the name of the input.
+        dimensions: Extents, by the name of the dimension.
+        path: The ONNX file.
+        label: What messages call the manifest.
+
+    Returns:
+        The inputs' types, by name.
+
+    Raises:
+        BuildError: Dimensions that stay open, shapes that contradict the file, names that it does not have.
+    """
+    problems = [*_unknown_names(graph, shapes, dimensions, path, label)]
+    types = {}
+    for value in graph.input:
+        if not value.type.HasField("tensor_type") or value.type.tensor_type.elem_type in (0, onnx.TensorProto.STRING):
+            message = f'input "{value.name}" is no tensor of numbers: {_kind(value.type)}'
+            hint = "export the model with tensors of numbers as its inputs"
+            problems.append(Problem(str(path), message, hint))
+            continue
+        found = list(_misfits(value, shapes.get(value.name), dimensions, path, label))
+        problems.extend(found)
+        if not found:
+            dtype = str(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+            types[value.name] = TensorType(dtype, _frozen(value, shapes.get(value.name), dimensions))
+    if problems:
+        raise BuildError(problems)
+    return types
+
+
+def _unknown_names(
+    graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]], dimensions: Mapping[str, int], path: Path, label: str
+) -> Iterator[Problem]:
+    names = [value.name for value in graph.input]
+    known = ", ".join(names)
+    for name in shapes:
+        if name not in names:
+            yield Problem(label, f'{path} has no input "{name}"', f"its inputs: {known}", key=("input", name, "name"))
+    used = {extent.dim_param for value in graph.input for extent in value.type.tensor_type.shape.dim}
+    for name in dimensions:
+        if name not in used:
+            yield Problem(label, f'no input of {path} has a dimension "{name}"', key=("dimensions", name))
+
+
+def _misfits(
+    value: onnx.ValueInfoProto,
+    shape: tuple[int, ...] | None,
+    dimensions: Mapping[str, int],
+    path: Path,
+    label: str,
+) -> Iterator[Problem]:
+    extents = value.type.tensor_type.shape.dim
+    has_rank = value.type.tensor_type.HasField("shape")
+    if shape is not None:
+        fits = not has_rank or (
+            len(shape) == len(extents) and all(it.dim_value <= 0 or it.dim_value == n for it, n in zip(extents, shape, strict=True))
+        )
+        if not fits:
+            message = f'input "{value.name}" is {_shown(value)}, not {list(shape)}'
+            yield Problem(label, message, key=("input", value.name, "shape"))
+    elif not has_rank:
+        message = f'input "{value.name}" of {path} leaves its shape open'
+        hint = f'give it a shape: [[input]] name = "{value.name}", shape = […]'
+        yield Problem(label, message, hint, key=("input", value.name))
+    else:
+        for axis, extent in enumerate(extents):
+            is_open = not extent.HasField("dim_value") or extent.dim_value < 0
+            if is_open and extent.dim_param not in dimensions:
+                by_name = f", or freeze it by name: [dimensions] {extent.dim_param} = 1" if extent.dim_param else ""
+                yield Problem(
+                    label,
+                    f'input "{value.name}" of {path} leaves dimension {axis} open: {_shown(value)}',
+                    f'give it a shape: [[input]] name = "{value.name}", shape = […]{by_name}',
+                    key=("input", value.name),
+                )
+
+
+def _frozen(
+    value: onnx.ValueInfoProto, shape: tuple[int, ...] | None, dimensions: Mapping[str, int]
+) -> tuple[int, ...]:
+    if shape is not None:
+        return shape
+    extents = value.type.tensor_type.shape.dim
+    return tuple(it.dim_value if it.HasField("dim_value") else dimensions[it.dim_param] for it in extents)
+
+
+def _shown(value: onnx.ValueInfoProto) -> str:
+    extents = value.type.tensor_type.shape.dim
+    return (
+        "[" + ", ".join(str(it.dim_value) if it.HasField("dim_value") else it.dim_param or "?" for it in extents) + "]"
+    )
+
+
+def _kind(type_: onnx.TypeProto) -> str:
+    kind = type_.WhichOneof("value")
+    if kind == "tensor_type":
+        return "a tensor of text" if type_.tensor_type.elem_type else "a tensor without a dtype"
+    return f"a {kind.removesuffix('_type')}" if kind else "without a type"

@@ -1,0 +1,12 @@
+"""ONNX → ONNX: nodes that are taken apart into others, one family per file.
+
+A family's module has a table ``REWRITES``: from domain and operator to a function of the scope and the node. It gives
+the nodes that take the node's place, or None to leave it as it is; what it gives is walked in turn.
+"""
+
+from __future__ import annotations
+
+from onnx_wasm.compiler.frontend.rewrites import conditions, shapes
+from onnx_wasm.compiler.frontend.specialise import Rewrite
+
+REWRITES: dict[tuple[str, str], Rewrite] = {**conditions.REWRITES, **shapes.REWRITES}
