@@ -1,0 +1,332 @@
+"""The front end: whatever form a model has, the graph that is left computes the same, and is static."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from support import ROOT, model
+
+from onnx_wasm.compiler import frontend
+from onnx_wasm.compiler.frontend.graph import Graph, Node
+from onnx_wasm.errors import BuildError
+
+F = "float32"
+KNOWN = {
+    *("Add", "And", "Cast", "Concat", "Erf", "Exp", "Gather", "Greater", "MatMul", "Mul", "Neg", "Relu", "Reshape"),
+    *("Slice", "Sqrt", "Sub", "Transpose", "Where", "Div", "Sigmoid", "Not", "CastLike"),
+}
+
+
+def is_known(node: Node) -> bool:
+    return node.key[0] == "" and node.proto.op_type in KNOWN
+
+
+def load(
+    folder: Path,
+    proto: onnx.ModelProto,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    dimensions: Mapping[str, int] | None = None,
+    known: Callable[[Node], bool] = is_known,
+) -> Graph:
+    path = folder / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return frontend.load(path, shapes or {}, dimensions or {}, "model.toml", known)
+
+
+def operators(graph: Graph) -> list[str]:
+    return [node.proto.op_type for node in graph.nodes]
+
+
+def run(graph: Graph, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Computes a graph with ONNX's own evaluator."""
+    tensors = dict(graph.values) | dict(values)
+    for node in graph.nodes:
+        names = [it for it in node.proto.input if it]
+        single = helper.make_graph(
+            [node.proto],
+            "node",
+            [helper.make_tensor_value_info(it, _element(tensors[it]), tensors[it].shape) for it in dict.fromkeys(names)],
+            [onnx.ValueInfoProto(name=it) for it in node.proto.output if it],
+        )
+        opset = helper.make_opsetid("", node.opset)
+        made = ReferenceEvaluator(helper.make_model(single, opset_imports=[opset])).run(
+            None, {it: tensors[it] for it in names}
+        )
+        tensors.update(zip((it for it in node.proto.output if it), map(np.asarray, made), strict=True))
+    return [tensors[it] for it in graph.outputs.values()]
+
+
+def _element(value: np.ndarray) -> int:
+    return int(helper.np_dtype_to_tensor_dtype(value.dtype))
+
+
+def check(folder: Path, proto: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> Graph:
+    """Holds the graph that is left against the model, by ONNX's own evaluator."""
+    graph = load(folder, proto)
+    for found, wanted in zip(run(graph, values), ReferenceEvaluator(proto).run(None, dict(values)), strict=True):
+        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    for node in graph.nodes:
+        assert all(it in graph.types for it in node.proto.output if it)
+    return graph
+
+
+def refused(folder: Path, proto: onnx.ModelProto) -> list[str]:
+    with pytest.raises(BuildError) as error:
+        load(folder, proto)
+    return [str(problem) for problem in error.value.problems]
+
+
+X = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
+
+# Shapes and constants
+
+
+def test_arithmetic_on_shapes_is_done(tmp_path: Path) -> None:
+    """As exporters write ``x.reshape(x.shape[0] * x.shape[1], -1)``."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["rows"]),
+        helper.make_node("Gather", ["shape", "one"], ["columns"]),
+        helper.make_node("Mul", ["rows", "columns"], ["size"]),
+        helper.make_node("Unsqueeze", ["size", "axes"], ["sizes"]),
+        helper.make_node("Concat", ["sizes", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", ["x", "target"], ["y"]),
+    ]
+    whole = {"zero": 0, "one": 1, "axes": [0], "rest": [-1]}
+    weights = {name: np.array(value, np.int64) for name, value in whole.items()}
+    graph = check(tmp_path, model(nodes, {"x": (F, [2, 3])}, {"y": (F, [6, 1])}, weights), {"x": X})
+    assert operators(graph) == ["Reshape"]
+    assert graph.values[graph.nodes[0].proto.input[1]].tolist() == [6, -1]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "value"),
+    [
+        ({"value": numpy_helper.from_array(np.array([1, 2], np.int32))}, np.array([1, 2], np.int32)),
+        ({"value_float": 2.5}, np.array(2.5, np.float32)),
+        ({"value_floats": [1.0, 2.0]}, np.array([1, 2], np.float32)),
+        ({"value_int": 3}, np.array(3, np.int64)),
+        ({"value_ints": [3, 4]}, np.array([3, 4], np.int64)),
+    ],
+    ids=lambda it: next(iter(it)) if isinstance(it, dict) else "",
+)
+def test_a_constant_may_hold_its_value_in_any_attribute(
+    attributes: dict[str, object], value: np.ndarray, tmp_path: Path
+) -> None:
+    nodes = [helper.make_node("Constant", [], ["y"], **attributes)]
+    shape: list[int | str] = list(value.shape)
+    graph = load(tmp_path, model(nodes, {}, {"y": (str(value.dtype), shape)}))
+    np.testing.assert_array_equal(graph.values[graph.outputs["y"]], value)
+    assert graph.values[graph.outputs["y"]].dtype == value.dtype
+
+
+def test_a_constant_of_text_or_of_few_values_is_refused(tmp_path: Path) -> None:
+    sparse = helper.make_sparse_tensor(
+        helper.make_tensor("v", TensorProto.FLOAT, [1], [2.0]), helper.make_tensor("i", TensorProto.INT64, [1], [3]), [4]
+    )
+    nodes = [
+        helper.make_node("Constant", [], ["a"], "few", sparse_value=sparse),
+        helper.make_node("Constant", [], ["b"], "word", value_string="x"),
+        helper.make_node("Add", ["a", "x"], ["y"]),
+        helper.make_node("Add", ["b", "x"], ["z"]),
+    ]
+    few, word = refused(tmp_path, model(nodes, {"x": (F, [4])}, {"y": (F, [4]), "z": (F, [4])}))
+    assert 'node "few": operator Constant of ai.onnx, opset 17: is sparse' in few
+    assert 'node "word": operator Constant of ai.onnx, opset 17: is text' in word
+
+
+def test_initialisers_among_the_inputs_are_no_inputs(tmp_path: Path) -> None:
+    proto = model([helper.make_node("Add", ["x", "w"], ["y"])], {"x": (F, [2, 3])}, {"y": (F, [2, 3])}, {"w": X})
+    proto.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [2, 3]))
+    proto.ir_version = 3
+    assert list(load(tmp_path, proto).inputs) == ["x"]
+
+
+def test_open_dimensions_are_frozen_and_what_follows_is_static(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Transpose", ["a"], ["y"], perm=[1, 0])]
+    proto = model(nodes, {"x": (F, ["batch", 3])}, {"y": (F, [3, "batch"])})
+    for graph in (load(tmp_path, proto, dimensions={"batch": 5}), load(tmp_path, proto, shapes={"x": (5, 3)})):
+        assert graph.inputs["x"].shape == (5, 3)
+        assert graph.types["y"].shape == (3, 5)
+
+
+def test_weights_keep_the_width_that_they_are_stored_in(tmp_path: Path) -> None:
+    half = np.zeros((300, 300), np.float16)
+    nodes = [helper.make_node("Cast", ["w"], ["wide"], to=TensorProto.FLOAT), helper.make_node("MatMul", ["x", "wide"], ["y"])]
+    graph = load(tmp_path, model(nodes, {"x": (F, [2, 300])}, {"y": (F, [2, 300])}, {"w": half}))
+    assert operators(graph) == ["Cast", "MatMul"]
+    assert graph.values["w"].dtype == np.float16
+
+
+def test_a_small_file_cannot_ask_for_a_large_constant(tmp_path: Path) -> None:
+    size = np.array([1 << 15, 1 << 15], np.int64)
+    nodes = [
+        helper.make_node("ConstantOfShape", ["size"], ["large"], "large"),
+        helper.make_node("ConstantOfShape", ["huge"], ["larger"], "larger"),
+        helper.make_node("Add", ["x", "large"], ["y"]),
+        helper.make_node("Add", ["x", "larger"], ["z"]),
+    ]
+    outputs: dict[str, tuple[str, list[int | str]]] = {"y": (F, ["a", "b"]), "z": (F, ["c", "d"])}
+    proto = model(nodes, {"x": (F, [1])}, outputs, {"size": size, "huge": size * 64})
+    message = "\n".join(refused(tmp_path, proto))
+    assert "wasm32 has 4 GiB of memory" in message
+
+
+# Functions and subgraphs
+
+
+def local_function(alpha: float | None) -> onnx.ModelProto:
+    body = [
+        helper.make_node("Constant", [], ["factor"]),
+        helper.make_node("Mul", ["a", "factor"], ["t"]),
+        helper.make_node("Add", ["t", "a"], ["b"]),
+    ]
+    body[0].attribute.append(onnx.AttributeProto(name="value_float", type=onnx.AttributeProto.FLOAT, ref_attr_name="alpha"))
+    opset = helper.make_opsetid("", 17)
+    function = helper.make_function(
+        "local", "Scaled", ["a"], ["b"], body, [opset], attribute_protos=[helper.make_attribute("alpha", 2.0)]
+    )
+    twice = [
+        helper.make_node("Scaled", ["a"], ["t"], domain="local"),
+        helper.make_node("Scaled", ["t"], ["b"], domain="local", alpha=0.5),
+    ]
+    outer = helper.make_function("local", "Twice", ["a"], ["b"], twice, [opset, helper.make_opsetid("local", 1)])
+    own = {} if alpha is None else {"alpha": alpha}
+    nodes = [
+        helper.make_node("Scaled", ["x"], ["s"], domain="local", **own),
+        helper.make_node("Twice", ["s"], ["y"], domain="local"),
+    ]
+    proto = model(nodes, {"x": (F, [2, 3])}, {"y": (F, [2, 3])})
+    proto.functions.extend([function, outer])
+    proto.opset_import.append(helper.make_opsetid("local", 1))
+    return proto
+
+
+@pytest.mark.parametrize("alpha", [None, 3.0])
+def test_a_model_s_own_functions_are_written_out(alpha: float | None, tmp_path: Path) -> None:
+    graph = check(tmp_path, local_function(alpha), {"x": X})
+    assert operators(graph) == ["Mul", "Add"] * 3
+
+
+def test_functions_that_call_each_other_for_ever_are_refused(tmp_path: Path) -> None:
+    proto = local_function(None)
+    proto.functions[1].node[0].op_type = "Twice"
+    (message,) = refused(tmp_path, proto)
+    assert "model.onnx: " in message
+
+
+@pytest.mark.parametrize("operator", ["Gelu", "Softsign"])
+def test_an_operator_without_a_converter_is_written_as_onnx_defines_it(operator: str, tmp_path: Path) -> None:
+    known = KNOWN | {"Abs"}
+    proto = model([helper.make_node(operator, ["x"], ["y"])], {"x": (F, [2, 3])}, {"y": (F, [2, 3])}, opset=22)
+    graph = load(tmp_path, proto, known=lambda it: it.proto.op_type in known)
+    assert operator not in operators(graph)
+    np.testing.assert_allclose(run(graph, {"x": X})[0], ReferenceEvaluator(proto).run(None, {"x": X})[0], rtol=1e-5)
+
+
+def conditional(nodes: list[onnx.NodeProto], inputs: dict[str, tuple[str, list[int | str]]]) -> onnx.ModelProto:
+    y = helper.make_tensor_value_info("r", TensorProto.FLOAT, [2, 3])
+    then = helper.make_graph([helper.make_node("Neg", ["x"], ["r"])], "then", [], [y])
+    inner = helper.make_graph([helper.make_node("Relu", ["t"], ["r"])], "inner", [], [y])
+    same = helper.make_graph([helper.make_node("Identity", ["t"], ["r"])], "same", [], [y])
+    otherwise = helper.make_graph(
+        [
+            helper.make_node("Add", ["x", "two"], ["t"]),
+            helper.make_node("If", ["condition"], ["r"], then_branch=same, else_branch=inner),
+        ],
+        "else", [], [y], [numpy_helper.from_array(np.array(2, np.float32), "two")],
+    )  # fmt: skip
+    branches = helper.make_node("If", ["condition"], ["y"], then_branch=then, else_branch=otherwise)
+    return model([*nodes, branches], {"x": (F, [2, 3]), **inputs}, {"y": (F, [2, 3])})
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_of_a_known_condition_one_branch_is_left(value: bool, tmp_path: Path) -> None:
+    constant = helper.make_node("Constant", [], ["condition"], value=numpy_helper.from_array(np.array(value)))
+    graph = check(tmp_path, conditional([constant], {}), {"x": X})
+    assert operators(graph) == (["Neg"] if value else ["Add", "Relu"])
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_of_an_unknown_condition_both_branches_are_computed(value: bool, tmp_path: Path) -> None:
+    graph = check(tmp_path, conditional([], {"condition": ("bool", [])}), {"x": X, "condition": np.array(value)})
+    assert operators(graph) == ["Neg", "Add", "Relu", "Where", "Where"]
+
+
+# Refusals
+
+
+def test_every_operator_that_cannot_be_compiled_is_told_with_its_place(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Frobnicate", ["x"], ["a"], "first", domain="com.example"),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Neg", ["b"], ["c"], domain="com.example"),
+        helper.make_node("Concat", ["c", "b"], ["y"], axis=7),
+    ]
+    proto = model(nodes, {"x": (F, [2, 3])}, {"y": (F, [2, 3])})
+    proto.opset_import.append(helper.make_opsetid("com.example", 3))
+    first, second = refused(tmp_path, proto)
+    assert 'model.onnx: node "first": operator Frobnicate of com.example, opset 3, cannot be compiled' in first
+    assert "model.onnx: node number 2: operator Neg of com.example, opset 3, cannot be compiled" in second
+
+
+def test_what_nobody_needs_may_be_what_cannot_be_compiled(tmp_path: Path) -> None:
+    nodes = [helper.make_node("NonZero", ["x"], ["unused"]), helper.make_node("Relu", ["x"], ["y"])]
+    assert operators(load(tmp_path, model(nodes, {"x": (F, [2])}, {"y": (F, [2])}))) == ["Relu"]
+
+
+def test_a_node_against_its_definition_is_told(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "x"], ["y"], "product")]
+    (message,) = refused(tmp_path, model(nodes, {"x": (F, [2, 3])}, {"y": (F, [2, 3])}))
+    assert 'node "product": operator MatMul of ai.onnx, opset 17: does not fit its definition' in message
+
+
+def test_a_cycle_is_told(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
+    (message,) = refused(tmp_path, model(nodes, {}, {"b": (F, [1])}))
+    assert "not a valid ONNX model: " in message
+
+
+def test_subgraphs_nested_without_end_are_told(tmp_path: Path) -> None:
+    y = helper.make_tensor_value_info("r", TensorProto.FLOAT, [2])
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["r"])], "deepest", [], [y])
+    for _ in range(60):
+        nested = helper.make_node("If", ["c"], ["r"], then_branch=graph, else_branch=graph)
+        graph = onnx.GraphProto(name="g", node=[nested], output=[y])
+        if graph.ByteSize() > 1 << 20:
+            break
+    proto = model([helper.make_node("Relu", ["x"], ["r"])], {"x": (F, [2]), "c": ("bool", [])}, {"r": (F, [2])})
+    del proto.graph.node[:]
+    proto.graph.node.extend(graph.node)
+    (message,) = refused(tmp_path, proto)
+    assert "nodes once its functions and loops are written out" in message or "not an ONNX file" in message
+
+
+def test_the_graph_is_the_same_in_every_process(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(local_function(None).SerializeToString())
+    program = (
+        "import sys, hashlib; from pathlib import Path; from onnx_wasm.compiler import frontend\n"
+        "known = ('Add', 'Mul')\n"
+        "graph = frontend.load(Path(sys.argv[1]), {}, {}, 'm', lambda node: node.proto.op_type in known)\n"
+        "print(*(node.proto.SerializeToString(deterministic=True).hex() for node in graph.nodes))\n"
+        "print(list(graph.types.items()), list(graph.values), graph.outputs)"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True,
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT / "site_scons")},
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(said) == 1
