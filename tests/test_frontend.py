@@ -16,13 +16,14 @@ from onnx.reference import ReferenceEvaluator
 from support import ROOT, model
 
 from onnx_wasm.compiler import frontend
+from onnx_wasm.compiler.frontend import walk
 from onnx_wasm.compiler.frontend.graph import Graph, Node
 from onnx_wasm.errors import BuildError
 
 F = "float32"
 KNOWN = {
     *("Add", "And", "Cast", "Concat", "Erf", "Exp", "Gather", "Greater", "MatMul", "Mul", "Neg", "Relu", "Reshape"),
-    *("Slice", "Sqrt", "Sub", "Transpose", "Where", "Div", "Sigmoid", "Not", "CastLike"),
+    *("Slice", "Sqrt", "Sub", "Transpose", "Where", "Div", "Sigmoid", "Not", "CastLike", "ConstantOfShape", "Sum"),
 }
 
 
@@ -54,7 +55,10 @@ def run(graph: Graph, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         single = helper.make_graph(
             [node.proto],
             "node",
-            [helper.make_tensor_value_info(it, _element(tensors[it]), tensors[it].shape) for it in dict.fromkeys(names)],
+            [
+                helper.make_tensor_value_info(it, _element(tensors[it]), tensors[it].shape)
+                for it in dict.fromkeys(names)
+            ],
             [onnx.ValueInfoProto(name=it) for it in node.proto.output if it],
         )
         opset = helper.make_opsetid("", node.opset)
@@ -132,7 +136,9 @@ def test_a_constant_may_hold_its_value_in_any_attribute(
 
 def test_a_constant_of_text_or_of_few_values_is_refused(tmp_path: Path) -> None:
     sparse = helper.make_sparse_tensor(
-        helper.make_tensor("v", TensorProto.FLOAT, [1], [2.0]), helper.make_tensor("i", TensorProto.INT64, [1], [3]), [4]
+        helper.make_tensor("v", TensorProto.FLOAT, [1], [2.0]),
+        helper.make_tensor("i", TensorProto.INT64, [1], [3]),
+        [4],
     )
     nodes = [
         helper.make_node("Constant", [], ["a"], "few", sparse_value=sparse),
@@ -162,7 +168,10 @@ def test_open_dimensions_are_frozen_and_what_follows_is_static(tmp_path: Path) -
 
 def test_weights_keep_the_width_that_they_are_stored_in(tmp_path: Path) -> None:
     half = np.zeros((300, 300), np.float16)
-    nodes = [helper.make_node("Cast", ["w"], ["wide"], to=TensorProto.FLOAT), helper.make_node("MatMul", ["x", "wide"], ["y"])]
+    nodes = [
+        helper.make_node("Cast", ["w"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["x", "wide"], ["y"]),
+    ]
     graph = load(tmp_path, model(nodes, {"x": (F, [2, 300])}, {"y": (F, [2, 300])}, {"w": half}))
     assert operators(graph) == ["Cast", "MatMul"]
     assert graph.values["w"].dtype == np.float16
@@ -191,7 +200,9 @@ def local_function(alpha: float | None) -> onnx.ModelProto:
         helper.make_node("Mul", ["a", "factor"], ["t"]),
         helper.make_node("Add", ["t", "a"], ["b"]),
     ]
-    body[0].attribute.append(onnx.AttributeProto(name="value_float", type=onnx.AttributeProto.FLOAT, ref_attr_name="alpha"))
+    body[0].attribute.append(
+        onnx.AttributeProto(name="value_float", type=onnx.AttributeProto.FLOAT, ref_attr_name="alpha")
+    )
     opset = helper.make_opsetid("", 17)
     function = helper.make_function(
         "local", "Scaled", ["a"], ["b"], body, [opset], attribute_protos=[helper.make_attribute("alpha", 2.0)]
@@ -214,11 +225,14 @@ def local_function(alpha: float | None) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("alpha", [None, 3.0])
 def test_a_model_s_own_functions_are_written_out(alpha: float | None, tmp_path: Path) -> None:
-    graph = check(tmp_path, local_function(alpha), {"x": X})
+    graph = load(tmp_path, local_function(alpha))
     assert operators(graph) == ["Mul", "Add"] * 3
+    (y,) = run(graph, {"x": X})
+    np.testing.assert_allclose(y, X * (1 + (alpha or 2)) * 3 * 1.5, rtol=1e-6)
 
 
-def test_functions_that_call_each_other_for_ever_are_refused(tmp_path: Path) -> None:
+def test_functions_that_call_each_other_for_ever_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "_MOST_NODES", 1000)
     proto = local_function(None)
     proto.functions[1].node[0].op_type = "Twice"
     (message,) = refused(tmp_path, proto)
@@ -298,18 +312,20 @@ def test_a_cycle_is_told(tmp_path: Path) -> None:
 
 
 def test_subgraphs_nested_without_end_are_told(tmp_path: Path) -> None:
-    y = helper.make_tensor_value_info("r", TensorProto.FLOAT, [2])
-    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["r"])], "deepest", [], [y])
-    for _ in range(60):
-        nested = helper.make_node("If", ["c"], ["r"], then_branch=graph, else_branch=graph)
-        graph = onnx.GraphProto(name="g", node=[nested], output=[y])
-        if graph.ByteSize() > 1 << 20:
-            break
-    proto = model([helper.make_node("Relu", ["x"], ["r"])], {"x": (F, [2]), "c": ("bool", [])}, {"r": (F, [2])})
-    del proto.graph.node[:]
-    proto.graph.node.extend(graph.node)
-    (message,) = refused(tmp_path, proto)
-    assert "nodes once its functions and loops are written out" in message or "not an ONNX file" in message
+    def field(number: int, payload: bytes) -> bytes:
+        size, rest = b"", len(payload)
+        while rest >= 128:
+            size, rest = size + bytes([rest % 128 + 128]), rest // 128
+        return bytes([number << 3 | 2]) + size + bytes([rest]) + payload
+
+    graph = b""
+    for _ in range(2000):
+        branch = field(1, b"then_branch") + field(6, graph) + bytes([20 << 3 | 128, 1, 5])
+        graph = field(1, field(4, b"If") + field(5, branch))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(bytes([8, 8]) + field(7, graph))
+    with pytest.raises(BuildError, match="not an ONNX file, or a damaged one"):
+        frontend.load(path, {}, {}, "model.toml", is_known)
 
 
 def test_the_graph_is_the_same_in_every_process(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from onnx_wasm.compiler.frontend.freeze import freeze
 from onnx_wasm.compiler.frontend.graph import Graph, Node
 from onnx_wasm.compiler.frontend.parse import parse
 from onnx_wasm.compiler.frontend.rewrites import REWRITES
-from onnx_wasm.compiler.frontend.specialise import specialise
+from onnx_wasm.compiler.frontend.walk import specialise
 
 
 def load(

@@ -73,7 +73,8 @@ def _misfits(
     has_rank = value.type.tensor_type.HasField("shape")
     if shape is not None:
         fits = not has_rank or (
-            len(shape) == len(extents) and all(it.dim_value <= 0 or it.dim_value == n for it, n in zip(extents, shape, strict=True))
+            len(shape) == len(extents)
+            and all(it.dim_value <= 0 or it.dim_value == n for it, n in zip(extents, shape, strict=True))
         )
         if not fits:
             message = f'input "{value.name}" is {_shown(value)}, not {list(shape)}'

@@ -70,7 +70,6 @@ def type_of(value: np.ndarray) -> TensorType:
     return TensorType(str(value.dtype), tuple(value.shape))
 
 
-
 def _dtype(name: str) -> np.dtype:
     import ml_dtypes
 

@@ -7,6 +7,6 @@ the nodes that take the node's place, or None to leave it as it is; what it give
 from __future__ import annotations
 
 from onnx_wasm.compiler.frontend.rewrites import conditions, shapes
-from onnx_wasm.compiler.frontend.specialise import Rewrite
+from onnx_wasm.compiler.frontend.walk import Rewrite
 
 REWRITES: dict[tuple[str, str], Rewrite] = {**conditions.REWRITES, **shapes.REWRITES}

@@ -8,7 +8,7 @@ import onnx
 from onnx import helper
 
 from onnx_wasm.compiler.frontend.graph import Node
-from onnx_wasm.compiler.frontend.specialise import Rewrite, Scope
+from onnx_wasm.compiler.frontend.walk import Rewrite, Scope
 
 
 def _if(scope: Scope, node: Node) -> Sequence[onnx.NodeProto]:

@@ -10,7 +10,7 @@ import onnx
 
 from onnx_wasm.compiler.frontend import splice
 from onnx_wasm.compiler.frontend.graph import Node
-from onnx_wasm.compiler.frontend.specialise import Rewrite, Scope
+from onnx_wasm.compiler.frontend.walk import Rewrite, Scope
 
 
 def _shape(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:

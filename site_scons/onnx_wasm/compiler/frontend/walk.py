@@ -26,7 +26,7 @@ from onnx_wasm.compiler.frontend.parse import in_short
 from onnx_wasm.compiler.frontend.refusal import Refusal
 from onnx_wasm.errors import BuildError, Problem
 
-_MOST_NODES = 200_000
+_MOST_NODES = 50_000
 _MEMORY = 1 << 32  # what wasm32 can address
 _WITHOUT_CONVERTER = {("", "Identity"), ("", "Constant")}
 
