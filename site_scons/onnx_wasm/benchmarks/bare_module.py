@@ -106,9 +106,13 @@ class Laboratory:
             places, end = _places(heap.value(store), model.interface.sizes)
             memory.grow(store, max(0, -(-end // PAGE_SIZE) - memory.size(store)))
             given = _area(model.interface.inputs, inputs, model.interface.sizes["inputs"])
-            memory.write(store, bytes([_UNWRITTEN]) * (end - places["inputs"]), places["inputs"])
-            memory.write(store, given, places["inputs"])
-            memory.write(store, model.params, places["params"])
+            for area, held in (
+                ("inputs", bytes([_UNWRITTEN]) * (end - places["inputs"])),
+                ("inputs", given),
+                ("params", model.params),
+            ):
+                if held:  # nothing may be written behind the end, not even nothing
+                    memory.write(store, held, places[area])
             status = entry(store, *places.values())
             if status != 0:
                 raise RuntimeError(f"the model returned {status}")

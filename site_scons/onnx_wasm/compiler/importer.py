@@ -14,6 +14,7 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from onnx_wasm.compiler.converters import Call, converter
+from onnx_wasm.compiler.converters.call import constant
 from onnx_wasm.compiler.frontend.graph import Graph, Node, TensorType
 from onnx_wasm.compiler.frontend.refusal import Refusal
 from onnx_wasm.compiler.weights import Weights
@@ -84,7 +85,7 @@ class _Importer:
         graph = self._graph
         parameters = [relax.Var(name, relax.TensorType(it.shape, it.dtype)) for name, it in graph.inputs.items()]
         self._tensors.update(zip(graph.inputs, parameters, strict=True))
-        self._tensors.update((name, relax.const(np.ascontiguousarray(it))) for name, it in graph.values.items())
+        self._tensors.update((name, constant(it)) for name, it in graph.values.items())
         with self._builder.function("main", parameters):
             with self._builder.dataflow():
                 for node in graph.nodes:

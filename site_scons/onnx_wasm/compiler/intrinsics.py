@@ -148,7 +148,13 @@ _SMALL_POWERS: dict[float, Callable[[tirx.Expr], tirx.Expr]] = {
 
 def _for_float32(function: Callable[..., tirx.Expr]) -> Callable[[tirx.Call], tirx.Expr]:
     def lower(call: tirx.Call) -> tirx.Expr:
-        if not _dtype(call).startswith("float32"):
+        dtype = _dtype(call)
+        if dtype.startswith("float16"):  # wasm has no arithmetic of halves
+            wide = dtype.replace("float16", "float32")
+            return lower(tirx.call_intrin(wide, call.op.name, *(it.astype(wide) for it in call.args))).astype(dtype)
+        if dtype == "float64":
+            return tirx.call_pure_extern(dtype, call.op.name.removeprefix("tirx."), *call.args)
+        if not dtype.startswith("float32"):
             return call
         bound = _Bindings()
         arguments = [it if _constant(it) is not None else bound(it) for it in call.args]

@@ -6,11 +6,25 @@ A family's module has a table ``CONVERTERS``: from domain (``""`` for ONNX's own
 
 from __future__ import annotations
 
+from onnx_wasm.compiler.converters import (
+    algebra,
+    arithmetic,
+    moving,
+    reductions,
+    resizing,
+    sampling,
+    sequences,
+    shaping,
+    windows,
+)
 from onnx_wasm.compiler.converters.call import Call, Converter
-from onnx_wasm.compiler.converters.trusted import tvm_converter
+from onnx_wasm.compiler.converters.tvm_own import tvm_converter
 from onnx_wasm.compiler.frontend.graph import Node
 
-CONVERTERS: dict[tuple[str, str], Converter] = {}
+_FAMILIES = (algebra, arithmetic, moving, reductions, resizing, sampling, sequences, shaping, windows)
+CONVERTERS: dict[tuple[str, str], Converter] = {
+    key: convert for family in _FAMILIES for key, convert in family.CONVERTERS.items()
+}
 
 
 def converter(node: Node) -> Converter | None:

@@ -78,4 +78,9 @@ class Call:
         return self.builder.emit_te(compute, *tensors, primfunc_name_hint=hint)
 
 
+def constant(value: np.ndarray) -> GenericConst:
+    """A known tensor as Relax; TVM's own default would narrow it to 32 bits, and give a scalar a dimension."""
+    return relax.const(np.array(value, order="C"), str(value.dtype))
+
+
 Converter = Callable[[Call], "relax.Expr | Sequence[relax.Expr]"]

@@ -23,15 +23,21 @@ _WORK = 1 << 28
 _EXACT = frozenset(
     (
         *("Abs", "Add", "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"),
-        *("Cast", "CastLike", "Ceil", "Clip", "Compress", "Concat", "ConstantOfShape", "CumSum", "Div", "Equal"),
-        *("Expand", "EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater"),
-        *("GreaterOrEqual", "Identity", "IsInf", "IsNaN", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg"),
-        *("NonZero", "Not", "OneHot", "Or", "Pad", "Range", "Reciprocal", "ReduceMax", "ReduceMin", "ReduceProd"),
-        *("ReduceSum", "Relu", "Reshape", "Round", "Scatter", "ScatterElements", "ScatterND", "Sign", "Slice", "Split"),
-        *("Sqrt", "Squeeze", "Sub", "Sum", "Tile", "TopK", "Transpose", "Trilu", "Unique", "Unsqueeze", "Where"),
-        "Xor",
+        *("Cast", "CastLike", "Ceil", "Clip", "Compress", "Concat", "ConstantOfShape", "Div", "Equal", "Expand"),
+        *("EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual"),
+        *("Identity", "IsInf", "IsNaN", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not"),
+        *("OneHot", "Or", "Pad", "Range", "Reciprocal", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Round"),
+        *("Scatter", "ScatterElements", "ScatterND", "Sign", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile"),
+        *("TopK", "Transpose", "Trilu", "Unique", "Unsqueeze", "Where", "Xor"),
     )
 )
+_IN_ANY_ORDER = frozenset(
+    (
+        *("CumSum", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean", "ReduceProd", "ReduceSum"),
+        *("ReduceSumSquare", "Sum"),
+    )
+)
+"""Exact for integers, and for no elements at all."""
 
 
 class Evaluator:
@@ -56,7 +62,7 @@ class Evaluator:
         given = list(operands)
         elements = sum(math.prod(types[name].shape) for name in node.proto.output if name in types)
         taken = sum(it.size for it in given if it is not None)
-        if node.key[0] or node.proto.op_type not in _EXACT or elements > max(_SMALL, taken):
+        if node.key[0] or node.proto.op_type not in _EXACT | _IN_ANY_ORDER or elements > max(_SMALL, taken):
             return None
         if any(name and name not in types for name in node.proto.output) and taken > _SMALL:
             return None
@@ -68,8 +74,8 @@ class Evaluator:
 
 def _is_exact(node: Node, operands: list[np.ndarray | None]) -> bool:
     """Whether every machine computes the same, and at the width that the weights are stored in."""
-    floats = any(it is not None and it.dtype.kind not in "biu" for it in operands)
-    if node.proto.op_type in ("ReduceSum", "ReduceProd", "CumSum", "Sum") and floats:
+    floats = any(it is not None and it.size and it.dtype.kind not in "biu" for it in operands)
+    if node.proto.op_type in _IN_ANY_ORDER and floats:
         return False  # in which order?
     if node.proto.op_type in ("Cast", "CastLike"):
         return all(it is None or it.size <= _SMALL for it in operands)

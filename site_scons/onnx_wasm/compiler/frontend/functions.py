@@ -16,6 +16,19 @@ def has_body(node: Node) -> bool:
     return schema is not None and bool(schema.has_function or schema.has_context_dependent_function)
 
 
+def with_defaults(node: Node) -> onnx.NodeProto:
+    """A node with the attributes that it leaves to its operator's definition."""
+    proto = onnx.NodeProto()
+    proto.CopyFrom(node.proto)
+    given = {it.name for it in proto.attribute}
+    schema = node.schema
+    attributes = schema.attributes if schema is not None else {}
+    proto.attribute.extend(
+        it.default_value for name, it in sorted(attributes.items()) if name not in given and it.default_value.name
+    )
+    return proto
+
+
 def function_body(node: Node, inputs: Sequence[onnx.TypeProto]) -> onnx.FunctionProto:
     """What a node's operator is in terms of others.
 

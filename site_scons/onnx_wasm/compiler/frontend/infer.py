@@ -44,7 +44,16 @@ def output_types(
     }
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     found: dict[str, onnx.TypeProto] = infer_node_outputs(schema, node.proto, dict(inputs), data, opset_imports=imports)
+    if node.key in _SHAPE_IS_INPUT and len(node.proto.input) > _SHAPE_IS_INPUT[node.key]:
+        shape = values.get(node.proto.input[_SHAPE_IS_INPUT[node.key]])
+        if shape is not None:
+            tensor = inputs[node.proto.input[0]].tensor_type
+            found[node.proto.output[0]] = helper.make_tensor_type_proto(tensor.elem_type, shape.tolist())
     return found
+
+
+_SHAPE_IS_INPUT = {("", "MaxUnpool"): 2}
+"""Operators whose inference ONNX leaves undone where the shape is given by an input."""
 
 
 def static(type_: onnx.TypeProto | None) -> TensorType | None:

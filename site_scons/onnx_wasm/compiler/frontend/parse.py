@@ -80,12 +80,11 @@ def _take_initialisers(model: onnx.ModelProto, path: Path) -> dict[str, np.ndarr
         if tensor.name in values or not tensor.name:
             message = f'not a valid ONNX model: initialiser "{tensor.name}" is there twice or has no name'
             raise BuildError(Problem(str(path), message, "export it again"))
+        is_external = tensor.data_location == onnx.TensorProto.EXTERNAL
         try:
             values[tensor.name] = array_of(tensor, path.parent)
-        except (checker.ValidationError, OSError) as error:
-            raise _external(path, error) from error
-        except (ValueError, TypeError, KeyError) as error:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        except (checker.ValidationError, OSError, ValueError, TypeError, KeyError) as error:
+            if is_external:
                 raise _external(path, error) from error
             message = f'not a valid ONNX model: initialiser "{tensor.name}": {in_short(error)}'
             raise BuildError(Problem(str(path), message, "export it again")) from error

@@ -20,7 +20,7 @@ from onnx.shape_inference import InferenceError
 from onnx_wasm.compiler.frontend import infer, splice
 from onnx_wasm.compiler.frontend.constant import constant_value
 from onnx_wasm.compiler.frontend.evaluate import Evaluator
-from onnx_wasm.compiler.frontend.functions import function_body, has_body
+from onnx_wasm.compiler.frontend.functions import function_body, has_body, with_defaults
 from onnx_wasm.compiler.frontend.graph import DEFAULT_DOMAINS, DTYPES, Graph, Node, TensorType, domain_of
 from onnx_wasm.compiler.frontend.parse import in_short
 from onnx_wasm.compiler.frontend.refusal import Refusal
@@ -98,6 +98,18 @@ class Scope:
         """A name that nothing else has."""
         return self._walk.fresh(hint)
 
+    def definition(self, node: Node) -> list[onnx.NodeProto]:
+        """The nodes that ONNX defines a node's operator by.
+
+        Raises:
+            Refusal: ONNX does not define it by others.
+        """
+        if not has_body(node):
+            raise Refusal("")
+        function = function_body(node, [self.type_proto(it) for it in node.proto.input])
+        self.opsets = {**self.opsets, **_opsets(function.opset_import)}
+        return splice.bound(function, with_defaults(node), self.fresh(node.proto.op_type))
+
     def body(self, graph: onnx.GraphProto, inputs: Iterable[str], outputs: Iterable[str]) -> list[onnx.NodeProto]:
         """The nodes of a subgraph, to take the place of the node that has it.
 
@@ -131,7 +143,8 @@ class _Walk:
         is_known: Callable[[Node], bool],
         path: Path,
     ) -> None:
-        self.values = dict(values)
+        nothing = {name: np.zeros(it.shape, it.dtype) for name, it in inputs.items() if it.nbytes == 0}
+        self.values = {**values, **nothing}
         self.types = {name: infer.proto_of(it) for name, it in inputs.items()}
         self.types |= {name: infer.proto_of(infer.type_of(it)) for name, it in values.items() if it.dtype != object}
         self._model = model
@@ -207,14 +220,20 @@ class _Walk:
         if rewrite is not None and (nodes := rewrite(scope, node)) is not None:
             return [_Pending(it, scope.opsets, _inner_place(node.place, it)) for it in nodes]
         types = self._types_of(node, opsets)
+        if _is_nothing(node, types):
+            for name in filter(None, proto.output):
+                type_ = infer.static(types[name])
+                assert type_ is not None
+                self.know(name, np.zeros(type_.shape, type_.dtype))
+            return None
         if (results := self._computed(node, types)) is not None:
             for name, value in zip((it for it in proto.output if it), results, strict=True):
                 self.know(name, value)
             return None
-        if not self._is_known(node):
+        inferred = all(infer.static(types.get(it)) is not None for it in proto.output if it)
+        if not self._is_known(node) or (types and not inferred and has_body(node)):
             self._check_operator(node)
-            body = function_body(node, [self.types.get(it, onnx.TypeProto()) for it in proto.input])
-            return self._function(node, body, opsets)
+            return [_Pending(it, scope.opsets, _inner_place(node.place, it)) for it in scope.definition(node)]
         self._keep(node, types)
         return None
 
@@ -276,6 +295,12 @@ class _Walk:
         types = {name: it for name in sorted(needed) if (it := infer.static(self.types.get(name))) is not None}
         values = {name: it for name, it in self.values.items() if name in needed}
         return Graph(tuple(reversed(kept)), self._inputs, outputs, types, values)
+
+
+def _is_nothing(node: Node, types: Mapping[str, onnx.TypeProto]) -> bool:
+    """Whether all that a node makes are tensors without elements."""
+    made = [infer.static(types.get(name)) for name in node.proto.output if name]
+    return all(it is not None and it.nbytes == 0 and it.dtype in DTYPES for it in made)
 
 
 def _check_type(type_: onnx.TypeProto) -> None:

@@ -120,7 +120,7 @@ def array_of(expression: GenericConst) -> np.ndarray:
 
 def constant(array: np.ndarray) -> GenericConst:
     """A tensor of known value."""
-    return relax.const(np.ascontiguousarray(array), str(array.dtype))
+    return relax.const(np.array(array, order="C"), str(array.dtype))
 
 
 def integers(values: Any) -> list[int]:

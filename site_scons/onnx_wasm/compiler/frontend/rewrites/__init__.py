@@ -6,7 +6,17 @@ the nodes that take the node's place, or None to leave it as it is; what it give
 
 from __future__ import annotations
 
-from onnx_wasm.compiler.frontend.rewrites import conditions, shapes
+from onnx_wasm.compiler.frontend.rewrites import (
+    activations,
+    casts,
+    conditions,
+    definitions,
+    layout,
+    logic,
+    normalization,
+    shapes,
+)
 from onnx_wasm.compiler.frontend.walk import Rewrite
 
-REWRITES: dict[tuple[str, str], Rewrite] = {**conditions.REWRITES, **shapes.REWRITES}
+_FAMILIES = (activations, casts, conditions, definitions, layout, logic, normalization, shapes)
+REWRITES: dict[tuple[str, str], Rewrite] = {key: it for family in _FAMILIES for key, it in family.REWRITES.items()}

@@ -1,4 +1,4 @@
-"""Shape and Size: known as soon as every shape is."""
+"""Shape, Size and EyeLike: known as soon as every shape is."""
 
 from __future__ import annotations
 
@@ -29,4 +29,21 @@ def _size(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
     return [splice.identity(scope.constant(np.array(math.prod(type_.shape), np.int64)), node.proto.output[0])]
 
 
-REWRITES: dict[tuple[str, str], Rewrite] = {("", "Shape"): _shape, ("", "Size"): _size}
+def _eye_like(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
+    type_ = scope.type(node.proto.input[0])
+    if type_ is None or math.prod(type_.shape) > _LARGEST:
+        return None
+    attributes = node.attributes()
+    wanted = attributes.get("dtype")
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(wanted) if wanted else np.dtype(type_.dtype)
+    value = np.eye(type_.shape[0], type_.shape[1], k=attributes["k"], dtype=dtype)
+    return [splice.identity(scope.constant(value), node.proto.output[0])]
+
+
+_LARGEST = 1 << 24
+
+REWRITES: dict[tuple[str, str], Rewrite] = {
+    ("", "EyeLike"): _eye_like,
+    ("", "Shape"): _shape,
+    ("", "Size"): _size,
+}

@@ -16,10 +16,11 @@ from onnx_wasm.compiler.frontend.graph import Node
 def tvm_converter(node: Node) -> Converter | None:
     """TVM's converter for a node, None if it has none. It knows one domain only."""
     domain, operator = node.key
-    return _convert if domain == "" and operator in onnx_frontend._get_convert_map() else None  # noqa: SLF001
+    return tvm_convert if domain == "" and operator in onnx_frontend._get_convert_map() else None  # noqa: SLF001
 
 
-def _convert(call: Call) -> relax.Expr:
+def tvm_convert(call: Call) -> relax.Expr:
+    """Converts a node as TVM does."""
     proto = call.node.proto
     attributes: dict[str, Any] = {it.name: _attribute(it) for it in proto.attribute}
     attributes["tvm_custom"] = {"name": proto.name, "num_outputs": len(proto.output)}

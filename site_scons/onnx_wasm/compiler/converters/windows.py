@@ -1,0 +1,239 @@
+"""Windows that slide over a tensor of any rank: pooling, transposed convolutions, Col2Im.
+
+Where TVM has an operator for the case, as for the pooling of pictures, that is what it becomes: later passes know it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import relax, te, tirx
+
+from onnx_wasm.compiler.converters.call import Call, Converter
+from onnx_wasm.compiler.converters.indexing import extents, within
+from onnx_wasm.compiler.converters.tvm_own import tvm_convert
+from onnx_wasm.compiler.frontend.refusal import Refusal
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a window slides over the dimensions behind batch and channels.
+
+    Args:
+        sizes: Of the window.
+        strides: By how much it moves.
+        dilations: The distance of its elements.
+        before: How far the first window begins before the tensor.
+        after: How far the tensor is padded behind.
+    """
+
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @staticmethod
+    def of(call: Call, sizes: Sequence[int], shape: Sequence[int]) -> Window:
+        """The window of a node's attributes.
+
+        Args:
+            call: The node.
+            sizes: Of the window.
+            shape: Of the operand, batch and channels included.
+        """
+        attributes, rank = call.attributes, len(sizes)
+        strides = attributes.get("strides") or [1] * rank
+        dilations = attributes.get("dilations") or [1] * rank
+        pads = attributes.get("pads") or [0] * (2 * rank)
+        before, after = list(pads[:rank]), list(pads[rank:])
+        how = attributes.get("auto_pad", "NOTSET")
+        if how == "VALID":
+            before, after = [0] * rank, [0] * rank
+        elif how in ("SAME_UPPER", "SAME_LOWER"):
+            for axis, (size, extent) in enumerate(zip(sizes, shape[2:], strict=True)):
+                steps = -(-extent // strides[axis])
+                total = max((steps - 1) * strides[axis] + (size - 1) * dilations[axis] + 1 - extent, 0)
+                before[axis] = total // 2 if how == "SAME_UPPER" else total - total // 2
+                after[axis] = total - before[axis]
+        elif how != "NOTSET":
+            raise Refusal(f'has the auto_pad "{how}"')
+        return Window(tuple(sizes), tuple(strides), tuple(dilations), tuple(before), tuple(after))
+
+    def axes(self) -> list[te.IterVar]:
+        """Reduction axes over its elements."""
+        return [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(self.sizes)]
+
+    def places(self, at: Sequence[Any], elements: Sequence[Any]) -> list[Any]:
+        """Where elements of the window stand in the tensor."""
+        return [
+            index * stride + element * dilation - before
+            for index, element, stride, dilation, before in zip(
+                at, elements, self.strides, self.dilations, self.before, strict=True
+            )
+        ]
+
+
+def _shape(expression: relax.Expr) -> list[int]:
+    return [int(it) for it in expression.ty.shape.values]
+
+
+def _result(call: Call) -> tuple[int, ...]:
+    type_ = call.types[0]
+    if type_ is None:
+        raise Refusal("makes a tensor whose shape is not known")
+    return type_.shape
+
+
+def _max_pool(call: Call) -> relax.Expr | list[relax.Expr]:
+    if not any(call.node.proto.output[1:]):
+        return tvm_convert(call)
+    data, shape = call.operand(0), _result(call)
+    window = Window.of(call, call.attributes["kernel_shape"], _shape(data))
+    columns_first = bool(call.attributes.get("storage_order", 0))
+
+    def compute(x: te.Tensor) -> Sequence[te.Tensor]:
+        sizes = extents(x)
+        spatial = sizes[2:]
+        steps = [math.prod(spatial[axis + 1 :]) for axis in range(len(spatial))]
+        if columns_first:
+            steps = [math.prod(spatial[:axis]) for axis in range(len(spatial))]
+        axes = window.axes()
+
+        def element(n: tirx.Expr, c: tirx.Expr, *at: tirx.Expr) -> tuple[tirx.Expr, tirx.Expr]:
+            places = window.places(at, axes)
+            valid = tirx.all(*(within(place, size) for place, size in zip(places, spatial, strict=True)))
+            place: Any = (n * sizes[1] + c).astype("int64") * math.prod(spatial)
+            for index, step in zip(places, steps, strict=True):
+                place = place + index.astype("int64") * step
+            lowest = te.min_value(x.dtype)
+            return (
+                tirx.if_then_else(valid, place, _nowhere()),
+                tirx.if_then_else(valid, x(n, c, *places), lowest),
+            )
+
+        greatest = te.comm_reducer(_greater, lambda _, dtype: (_nowhere(), te.min_value(dtype)), "greatest")
+        made: Sequence[te.Tensor] = te.compute(shape, lambda *indices: greatest(element(*indices), axis=axes))
+        return made
+
+    places, values = _two(call, compute, data)
+    return [values, places]
+
+
+def _nowhere() -> tirx.Expr:
+    return tirx.const(2**62, "int64")
+
+
+def _two(call: Call, compute: Callable[..., Any], data: relax.Expr) -> tuple[relax.Expr, relax.Expr]:
+    both = call.kernel(compute, data)
+    return call.emit(relax.TupleGetItem(both, 0)), call.emit(relax.TupleGetItem(both, 1))
+
+
+def _greater(left: Sequence[tirx.Expr], right: Sequence[tirx.Expr]) -> tuple[tirx.Expr, tirx.Expr]:
+    """Of two elements and their places the greater one, of equal ones the first."""
+    first = tirx.any(left[1] > right[1], tirx.all(left[1] == right[1], left[0] < right[0]))
+    return tirx.Select(first, left[0], right[0]), tirx.Select(first, left[1], right[1])
+
+
+def _transposed(call: Call) -> relax.Expr:
+    """Each element gathers what was spread to it: every element of the window that a whole step leads back from."""
+    data, weights, bias = call.operand(0), call.operand(1), call.input(2)
+    shape, result, attributes = _shape(data), _result(call), call.attributes
+    rank, groups = len(shape) - 2, attributes.get("group", 1)
+    sizes = _shape(weights)[2:]
+    strides = attributes.get("strides") or [1] * rank
+    dilations = attributes.get("dilations") or [1] * rank
+    before = _cut(call, shape, result, sizes, strides, dilations)
+    each_in, each_out = shape[1] // groups, result[1] // groups
+
+    def compute(x: te.Tensor, w: te.Tensor, *summand: te.Tensor) -> te.Tensor:
+        channel = te.reduce_axis((0, each_in), "channel")
+        axes = [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(sizes)]
+
+        def element(n: tirx.Expr, c: tirx.Expr, *at: tirx.Expr) -> tirx.Expr:
+            spread = [
+                index + first - axis * dilation
+                for index, first, axis, dilation in zip(at, before, axes, dilations, strict=True)
+            ]
+            places = [tirx.floordiv(it, stride) for it, stride in zip(spread, strides, strict=True)]
+            whole = [tirx.floormod(it, stride) == 0 for it, stride in zip(spread, strides, strict=True)]
+            valid = tirx.all(*whole, *(within(it, size) for it, size in zip(places, shape[2:], strict=True)))
+            source = c // each_out * each_in + channel
+            value = x(n, source, *places) * w(source, c % each_out, *axes)
+            return te.sum(tirx.if_then_else(valid, value, tirx.const(0, x.dtype)), axis=[channel, *axes])
+
+        total = te.compute(result, element)
+        return te.compute(result, lambda n, c, *at: total(n, c, *at) + summand[0](c)) if summand else total
+
+    return call.kernel(compute, data, weights, *([bias] if bias is not None else []), name="conv_transpose")
+
+
+def _cut(
+    call: Call,
+    shape: Sequence[int],
+    result: Sequence[int],
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> list[int]:
+    """How much is cut off before, along each axis."""
+    attributes, rank = call.attributes, len(sizes)
+    how = attributes.get("auto_pad", "NOTSET")
+    if how == "NOTSET" and not attributes.get("output_shape"):
+        return list(attributes.get("pads") or [0] * rank)[:rank]
+    if how == "VALID":
+        return [0] * rank
+    extra = attributes.get("output_padding") or [0] * rank
+    cut = []
+    for axis in range(rank):
+        whole = strides[axis] * (shape[axis + 2] - 1) + extra[axis] + (sizes[axis] - 1) * dilations[axis] + 1
+        total = whole - result[axis + 2]
+        cut.append(total - total // 2 if how == "SAME_LOWER" or how == "NOTSET" else total // 2)
+    return cut
+
+
+def _col2im(call: Call) -> relax.Expr:
+    data, result = call.operand(0), _result(call)
+    block = call.value(2)
+    assert block is not None
+    sizes = [int(it) for it in block]
+    window = Window.of(call, sizes, result)
+    steps = [
+        (extent + first + last - dilation * (size - 1) - 1) // stride + 1
+        for extent, first, last, dilation, size, stride in zip(
+            result[2:], window.before, window.after, window.dilations, window.sizes, window.strides, strict=True
+        )
+    ]
+
+    def compute(x: te.Tensor) -> te.Tensor:
+        axes = window.axes()
+
+        def element(n: tirx.Expr, c: tirx.Expr, *at: tirx.Expr) -> tirx.Expr:
+            spread = [
+                index + first - axis * dilation
+                for index, first, axis, dilation in zip(at, window.before, axes, window.dilations, strict=True)
+            ]
+            places = [tirx.floordiv(it, stride) for it, stride in zip(spread, window.strides, strict=True)]
+            whole = [tirx.floormod(it, stride) == 0 for it, stride in zip(spread, window.strides, strict=True)]
+            valid = tirx.all(*whole, *(within(it, count) for it, count in zip(places, steps, strict=True)))
+            row: Any = c
+            for axis, size in zip(axes, window.sizes, strict=True):
+                row = row * size + axis
+            column: Any = 0
+            for place, count in zip(places, steps, strict=True):
+                column = column * count + place
+            return te.sum(tirx.if_then_else(valid, x(n, row, column), tirx.const(0, x.dtype)), axis=axes)
+
+        return te.compute(result, element)
+
+    return call.kernel(compute, data)
+
+
+CONVERTERS: dict[tuple[str, str], Converter] = {
+    ("", "Col2Im"): _col2im,
+    ("", "ConvTranspose"): _transposed,
+    ("", "MaxPool"): _max_pool,
+}
