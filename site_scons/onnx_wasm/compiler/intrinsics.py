@@ -153,7 +153,7 @@ def _for_float32(function: Callable[..., tirx.Expr]) -> Callable[[tirx.Call], ti
             wide = dtype.replace("float16", "float32")
             return lower(tirx.call_intrin(wide, call.op.name, *(it.astype(wide) for it in call.args))).astype(dtype)
         if dtype == "float64":
-            return tirx.call_pure_extern(dtype, call.op.name.removeprefix("tirx."), *call.args)
+            return _double(call)
         if not dtype.startswith("float32"):
             return call
         bound = _Bindings()
@@ -161,6 +161,15 @@ def _for_float32(function: Callable[..., tirx.Expr]) -> Callable[[tirx.Call], ti
         return bound.around(function(bound, *arguments))
 
     return lower
+
+
+def _double(call: tirx.Call) -> tirx.Expr:
+    """Doubles are rare: libm computes them."""
+    name = call.op.name.removeprefix("tirx.")
+    if name == "sigmoid":
+        one = tirx.const(1, "float64")
+        return one / (one + tirx.call_pure_extern("float64", "exp", -call.args[0]))
+    return call if name == "erf" else tirx.call_pure_extern("float64", name, *call.args)
 
 
 def _polynomial(coefficients: Sequence[float], x: tirx.Expr) -> tirx.Expr:
