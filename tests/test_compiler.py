@@ -471,7 +471,7 @@ def test_an_operator_that_the_importer_refuses_is_named(workshop: Workshop) -> N
     nodes = [helper.make_node("Pad", ["x", "pads"], ["y"], "padding", mode="nonsense")]
     pads = {"pads": np.array([1, 1], np.int64)}
     message = refused(workshop, model(nodes, {"x": (F, [4])}, {"y": (F, [6])}, pads, opset=19))
-    assert 'node "padding": operator Pad of ai.onnx, opset 19: cannot be converted: ' in message
+    assert 'node "padding": operator Pad of ai.onnx, opset 19: has the mode "nonsense"' in message
 
 
 def test_initialisers_among_the_inputs_are_no_inputs(workshop: Workshop) -> None:
