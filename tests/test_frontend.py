@@ -166,6 +166,17 @@ def test_open_dimensions_are_frozen_and_what_follows_is_static(tmp_path: Path) -
         assert graph.types["y"].shape == (3, 5)
 
 
+def test_an_input_whose_value_is_settled_is_a_constant(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(conditional([], {"condition": ("bool", [])}).SerializeToString())
+    graph = frontend.load(path, {}, {}, "model.toml", is_known, {"condition": False})
+    assert list(graph.inputs) == ["x"]
+    assert operators(graph) == ["Add", "Relu"]
+    for wrong in ({"condition": 2}, {"condition": [True]}, {"other": 1}):
+        with pytest.raises(BuildError, match=r"model\.toml: "):
+            frontend.load(path, {}, {}, "model.toml", is_known, wrong)
+
+
 def test_weights_keep_the_width_that_they_are_stored_in(tmp_path: Path) -> None:
     half = np.zeros((300, 300), np.float16)
     nodes = [

@@ -17,10 +17,9 @@ from onnx_wasm.compiler.converters import Call, converter
 from onnx_wasm.compiler.converters.call import constant
 from onnx_wasm.compiler.frontend.graph import Graph, Node, TensorType
 from onnx_wasm.compiler.frontend.refusal import Refusal
+from onnx_wasm.compiler.tvm_errors import reason
 from onnx_wasm.compiler.weights import Weights
 from onnx_wasm.errors import BuildError, Problem
-
-_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class _Importer:
         except Refusal:
             raise
         except Exception as error:
-            raise Refusal(f"cannot be converted: {_reason(error)}") from error
+            raise Refusal(f"cannot be converted: {reason(error)}") from error
         wanted = [(name, it) for name, it in zip(call.node.proto.output, call.types, strict=True) if name]
         if len(outputs) < len(call.node.proto.output) and any(call.node.proto.output[len(outputs) :]):
             raise Refusal(f"only its first {len(outputs)} outputs can be computed, not all {len(wanted)}")
@@ -146,13 +145,6 @@ def _type_of(expression: relax.Expr) -> TensorType | None:
     if shape is None or not all(isinstance(it, tvm.tirx.IntImm) for it in shape):
         return None
     return TensorType(str(expression.ty.dtype), tuple(int(it) for it in shape))
-
-
-def _reason(error: Exception) -> str:
-    """The line of TVM's that says what is wrong."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    text = lines[-1] if lines else type(error).__name__
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
 
 
 @mutator

@@ -12,6 +12,7 @@ from onnx_wasm.compiler import codegen, frontend, graph_json, importer, intrinsi
 from onnx_wasm.compiler.costs import costs_of
 from onnx_wasm.compiler.kernels import as_c_functions
 from onnx_wasm.compiler.plan import plan
+from onnx_wasm.compiler.tvm_errors import told
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.platforms import Platform
 
@@ -102,6 +103,11 @@ def to_object(
     intrinsics.register()
     target = targets.wasm_target(platform, opt_level)
     module = importer.with_weights(tvm.ir.load_json(ir.read_text(encoding="utf-8")), weights.load(weights_file))
+    with told(label, "compile this model"):
+        _compile(module, target, executor, label, outputs)
+
+
+def _compile(module: tvm.IRModule, target: tvm.target.Target, executor: str, label: str, outputs: ObjectFiles) -> None:
     calls, loops = lowering.to_loops(module, target)
     if executor == "aot":
         kernels = as_c_functions(loops, target)

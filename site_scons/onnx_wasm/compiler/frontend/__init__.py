@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from onnx_wasm.compiler.frontend.freeze import freeze
+from onnx_wasm.compiler.frontend.freeze import freeze, settle
 from onnx_wasm.compiler.frontend.graph import Graph, Node
 from onnx_wasm.compiler.frontend.parse import parse
 from onnx_wasm.compiler.frontend.rewrites import REWRITES
@@ -18,6 +19,7 @@ def load(
     dimensions: Mapping[str, int],
     label: str,
     is_known: Callable[[Node], bool],
+    settled: Mapping[str, Any] | None = None,
 ) -> Graph:
     """Reads an untrusted ONNX file and makes it static.
 
@@ -27,6 +29,7 @@ def load(
         dimensions: Extents, by the name of the dimension.
         label: What messages call the manifest or the model.
         is_known: Whether the importer has a converter for a node.
+        settled: By the name of an input its value: a number or nested lists. The module does not take such an input.
 
     Returns:
         The model as nodes that the importer knows, all of static shape.
@@ -36,4 +39,6 @@ def load(
     """
     model, values = parse(path)
     inputs = freeze(model.graph, shapes, dimensions, path, label)
-    return specialise(model, inputs, values, REWRITES, is_known, path)
+    own = settle(inputs, settled or {}, path, label)
+    taken = {name: it for name, it in inputs.items() if name not in own}
+    return specialise(model, taken, values | own, REWRITES, is_known, path)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 from onnx import helper
 
@@ -46,6 +48,36 @@ def freeze(
     if problems:
         raise BuildError(problems)
     return types
+
+
+def settle(types: Mapping[str, TensorType], values: Mapping[str, Any], path: Path, label: str) -> dict[str, np.ndarray]:
+    """The tensors of inputs whose values are settled: they are the model's own from now on.
+
+    Args:
+        types: The inputs' types, by name.
+        values: By the name of the input a number, for all its elements, or nested lists of them.
+        path: The ONNX file.
+        label: What messages call the manifest.
+
+    Raises:
+        BuildError: A value that its input cannot have, or for an input that the file does not have.
+    """
+    problems, tensors = [], {}
+    for name, value in values.items():
+        if name not in types:
+            hint = f"its inputs: {', '.join(types)}"
+            problems.append(Problem(label, f'{path} has no input "{name}"', hint, key=("input", name, "name")))
+            continue
+        given = np.asarray(value)
+        settled = given.astype(types[name].dtype, casting="unsafe") if given.dtype != object else given
+        if not np.array_equal(settled, given) or given.shape not in ((), types[name].shape):
+            message = f'input "{name}" is {types[name]}, which cannot be {value}'
+            problems.append(Problem(label, message, key=("input", name, "value")))
+            continue
+        tensors[name] = np.array(np.broadcast_to(settled, types[name].shape))
+    if problems:
+        raise BuildError(problems)
+    return tensors
 
 
 def _unknown_names(

@@ -1,0 +1,34 @@
+"""TVM's failures, as the user is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from onnx_wasm.errors import BuildError, Problem
+
+_LONGEST = 300
+
+
+def reason(error: Exception) -> str:
+    """The line of a failure of TVM's that says what is wrong; the others are places in its own source."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+@contextmanager
+def told(label: str, step: str) -> Iterator[None]:
+    """Turns what TVM raises inside into a problem of the model's.
+
+    Args:
+        label: What messages call the model.
+        step: What is being done, as the rest of "TVM cannot".
+    """
+    try:
+        yield
+    except (BuildError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        hint = "replace the operator, or report this with the model"
+        raise BuildError(Problem(label, f"TVM cannot {step}: {reason(error)}", hint)) from error
