@@ -444,6 +444,13 @@ def test_the_workspace_is_reused(workshop: Workshop) -> None:
     assert graph["areas"]["workspace"] <= 3 * 16 * 32 * 4
 
 
+def test_a_kernel_of_a_kibibyte_of_temporaries_runs(workshop: Workshop) -> None:
+    """Of temporaries of just as much as TVM keeps no longer on the stack."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1])]
+    weights = {"w": np.ones((4, 64, 3), np.float32)}
+    check(workshop, model(nodes, {"x": (F, [1, 64, 2])}, {"y": (F, [1, 4, 2])}, weights), "aot")
+
+
 def test_the_same_model_gives_the_same_files(workshop: Workshop) -> None:
     first, second = (
         [path.read_bytes() for path in vars(workshop.objects(a_convolution(), "aot")).values()] for _ in range(2)

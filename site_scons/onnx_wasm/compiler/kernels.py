@@ -12,7 +12,7 @@ from tvm_ffi import DLDeviceType
 
 from onnx_wasm.compiler import memory
 
-# LowerTVMBuiltin keeps what is smaller on the stack (kMaxStackAlloca in TVM's runtime), the rest it allocates.
+# LowerTVMBuiltin keeps what is smaller than this on the stack (kMaxStackAlloca in TVM's runtime), and allocates the rest.
 _STACK_LIMIT = 1024
 
 # TVM's own S-TIR pipeline (tvm/s_tir/pipeline.py), less what only accelerators need.
@@ -116,7 +116,7 @@ class _Hoister:
 
     def _allocation(self, it: tirx.AllocBuffer) -> tirx.Stmt:
         nbytes = math.prod(int(extent) for extent in it.buffer.shape) * tvm.DataType(it.buffer.dtype).itemsize
-        if nbytes <= _STACK_LIMIT:
+        if nbytes < _STACK_LIMIT:
             return it
         offset = self.size
         self.size += memory.aligned(nbytes)

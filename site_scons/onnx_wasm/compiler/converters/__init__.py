@@ -9,6 +9,7 @@ from __future__ import annotations
 from onnx_wasm.compiler.converters import (
     algebra,
     arithmetic,
+    gathering,
     moving,
     reductions,
     resizing,
@@ -21,7 +22,7 @@ from onnx_wasm.compiler.converters.call import Call, Converter
 from onnx_wasm.compiler.converters.tvm_own import tvm_converter
 from onnx_wasm.compiler.frontend.graph import Node
 
-_FAMILIES = (algebra, arithmetic, moving, reductions, resizing, sampling, sequences, shaping, windows)
+_FAMILIES = (algebra, arithmetic, gathering, moving, reductions, resizing, sampling, sequences, shaping, windows)
 CONVERTERS: dict[tuple[str, str], Converter] = {
     key: convert for family in _FAMILIES for key, convert in family.CONVERTERS.items()
 }

@@ -9,7 +9,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from onnx_wasm.compiler.converters.call import Call, Converter, constant
-from onnx_wasm.compiler.converters.indexing import extents, replaced, within
+from onnx_wasm.compiler.converters.indexing import clamped, extents, replaced, within
 from onnx_wasm.compiler.frontend.refusal import Refusal
 
 _LONGEST_SORT = 1 << 14
@@ -61,7 +61,7 @@ def _padded(before: Sequence[int], after: Sequence[int], mode: str) -> Callable[
 def _source(place: tirx.Expr, size: int, mode: str) -> Any:
     """Where an element beside a tensor is taken from."""
     if mode == "edge":
-        return tirx.max(tirx.min(place, size - 1), 0)
+        return clamped(place, size)
     if mode == "wrap":
         return tirx.floormod(place, size)
     if size == 1:
@@ -77,7 +77,8 @@ def _reverse_sequence(call: Call) -> relax.Expr:
     def compute(x: te.Tensor, lengths: te.Tensor) -> te.Tensor:
         def element(*indices: tirx.Expr) -> tirx.Expr:
             step, length = indices[time].astype("int64"), lengths(indices[batch]).astype("int64")
-            return x(*replaced(indices, time, tirx.Select(step < length, length - 1 - step, step)))
+            place = clamped(tirx.Select(step < length, length - 1 - step, step), extents(x)[time])
+            return x(*replaced(indices, time, place))
 
         return te.compute(extents(x), element)
 
@@ -98,8 +99,8 @@ def _tensor_scatter(call: Call) -> relax.Expr:
         def element(*indices: tirx.Expr) -> tirx.Expr:
             place = indices[axis] - first(indices[0])
             place = tirx.floormod(place, shape[axis]) if circular else place
-            inside = tirx.max(tirx.min(place, count - 1), 0)
-            return tirx.if_then_else(within(place, count), new(*replaced(indices, axis, inside)), x(*indices))
+            inside = new(*replaced(indices, axis, clamped(place, count)))
+            return tirx.if_then_else(within(place, count), inside, x(*indices))
 
         return te.compute(shape, element)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from tvm import relax, te, tirx
+from tvm.ir import GenericConst
 
-from onnx_wasm.compiler.converters.call import Call, Converter
+from onnx_wasm.compiler.converters.call import Call, Converter, constant
 from onnx_wasm.compiler.converters.indexing import clamped, extents, within
 from onnx_wasm.compiler.converters.tvm_own import tvm_convert
 from onnx_wasm.compiler.frontend.refusal import Refusal
@@ -120,10 +123,16 @@ def _roi_align(call: Call) -> relax.Expr:
     """The average is TVM's; of the maximum, ONNX takes the greatest weighted neighbour."""
     attributes = call.attributes
     if attributes["mode"] == "avg":
-        return tvm_convert(call)
+        last = constant(np.array(call.operand(0).ty.shape.values[0] - 1, str(call.operand(2).ty.dtype)))
+        picture = call.emit(relax.op.maximum(call.emit(relax.op.minimum(call.operand(2), last)), _zero(last)))
+        return tvm_convert(replace(call, inputs=(*call.inputs[:2], picture)))  # of the pictures that there are
     if attributes["sampling_ratio"] <= 0:
         raise Refusal("takes a maximum over as many samples as only a run knows", "set its sampling_ratio")
     return call.kernel(_roi_maximum(call), *(call.operand(index) for index in range(3)))
+
+
+def _zero(like: GenericConst) -> GenericConst:
+    return constant(np.zeros_like(like.value.numpy()))
 
 
 def _roi_maximum(call: Call) -> Callable[..., te.Tensor]:
@@ -149,7 +158,7 @@ def _roi_maximum(call: Call) -> Callable[..., te.Tensor]:
                 last = low >= sizes[axis] - 1
                 part = tirx.Select(last, tirx.const(0, x.dtype), place - low.astype(x.dtype))
                 sides.append([(low, 1 - part), (tirx.Select(last, low, low + 1), part)])
-            picture = batches(roi).astype("int32")
+            picture = clamped(batches(roi).astype("int32"), int(x.shape[0]))
             corners = itertools.product(*sides)
             values = [x(picture, channel, y, z) * (of_y * of_z) for (y, of_y), (z, of_z) in corners]
             greatest = values[0]
