@@ -12,7 +12,7 @@ from tvm_ffi import DLDeviceType
 
 from onnx_wasm.compiler import memory
 
-# LowerTVMBuiltin keeps what is smaller than this on the stack (kMaxStackAlloca in TVM's runtime), and allocates the rest.
+# LowerTVMBuiltin keeps on the stack what is smaller (kMaxStackAlloca in TVM's runtime), and allocates the rest.
 _STACK_LIMIT = 1024
 
 # TVM's own S-TIR pipeline (tvm/s_tir/pipeline.py), less what only accelerators need.
