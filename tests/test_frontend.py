@@ -177,6 +177,20 @@ def test_an_input_whose_value_is_settled_is_a_constant(tmp_path: Path) -> None:
             frontend.load(path, {}, {}, "model.toml", is_known, wrong)
 
 
+def test_weights_of_other_dtypes_are_cast_now(tmp_path: Path) -> None:
+    tensor = helper.make_tensor("w", TensorProto.BFLOAT16, [2], [1.5, -2.0])
+    cast = helper.make_node("Cast", ["w"], ["wide"], to=TensorProto.FLOAT)
+    proto = model([cast, helper.make_node("Mul", ["x", "wide"], ["y"])], {"x": (F, [2])}, {"y": (F, [2])})
+    proto.graph.initializer.append(tensor)
+    graph = load(tmp_path, proto)
+    assert operators(graph) == ["Mul"]
+    assert graph.values[graph.nodes[0].proto.input[1]].tolist() == [1.5, -2.0]
+    del proto.graph.node[:]
+    proto.graph.node.append(helper.make_node("Identity", ["w"], ["y"]))
+    (message,) = refused(tmp_path, proto)
+    assert 'a module cannot compute with these tensors: "w" of bfloat16' in message
+
+
 def test_weights_keep_the_width_that_they_are_stored_in(tmp_path: Path) -> None:
     half = np.zeros((300, 300), np.float16)
     nodes = [

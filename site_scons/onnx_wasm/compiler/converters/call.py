@@ -14,6 +14,8 @@ from tvm.ir import GenericConst
 from onnx_wasm.compiler.frontend.graph import Node, TensorType
 from onnx_wasm.compiler.frontend.refusal import Refusal
 
+_OPAQUE = 8  # OpPatternKind.kOpaque in TVM
+
 
 @dataclass(frozen=True)
 class Call:
@@ -66,16 +68,20 @@ class Call:
         """Binds an expression to a variable."""
         return self.builder.emit(expression)
 
-    def kernel(self, compute: Callable[..., Any], *tensors: relax.Expr, name: str = "") -> relax.Var:
+    def kernel(
+        self, compute: Callable[..., Any], *tensors: relax.Expr, name: str = "", alone: bool = False
+    ) -> relax.Var:
         """Binds a call of a kernel of its own.
 
         Args:
             compute: From TVM's tensors to the tensor expression of the result, or several.
             tensors: The operands.
             name: The kernel's, the operator's in small letters if it is not given.
+            alone: Whether it must not be fused with what reads its result, and be computed once for each reader.
         """
         hint = name or self.node.proto.op_type.lower()
-        return self.builder.emit_te(compute, *tensors, primfunc_name_hint=hint)
+        attributes = {"op_pattern": _OPAQUE} if alone else None
+        return self.builder.emit_te(compute, *tensors, primfunc_name_hint=hint, primfunc_attrs=attributes)
 
 
 def constant(value: np.ndarray) -> GenericConst:

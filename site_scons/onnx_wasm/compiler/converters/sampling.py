@@ -25,23 +25,38 @@ def _grid_sample(call: Call) -> relax.Expr:
     padding, corners = attributes["padding_mode"], bool(attributes["align_corners"])
     if mode not in ("nearest", "linear", "cubic") or padding not in ("zeros", "border", "reflection"):
         raise Refusal(f'has mode "{mode}" and padding "{padding}"')
-    return call.kernel(_sampler(mode, padding, corners), call.operand(0), call.operand(1))
+    places = call.kernel(_places(call, mode, padding, corners), call.operand(1), name="grid_places", alone=True)
+    return call.kernel(_sampler(mode, padding, corners), call.operand(0), places)
+
+
+def _places(call: Call, mode: str, padding: str, corners: bool) -> Callable[[te.Tensor], te.Tensor]:
+    """The places in pixels; a kernel of its own, because each is used many times."""
+    sizes = [int(it) for it in call.operand(0).ty.shape.values[2:]]
+
+    def compute(grid: te.Tensor) -> te.Tensor:
+        def element(*indices: tirx.Expr) -> tirx.Expr:
+            *at, axis = indices
+            result: Any = None
+            for own, size in enumerate(sizes):
+                place = _place(grid(*at, len(sizes) - 1 - own), size, corners)
+                place = tirx.nearbyint(place) if mode == "nearest" else place
+                place = _inside(place, size, padding, corners)
+                result = place if result is None else tirx.Select(axis == own, place, result)
+            return result
+
+        return te.compute(extents(grid), element)
+
+    return compute
 
 
 def _sampler(mode: str, padding: str, corners: bool) -> Callable[..., te.Tensor]:
-    def compute(x: te.Tensor, grid: te.Tensor) -> te.Tensor:
+    def compute(x: te.Tensor, places: te.Tensor) -> te.Tensor:
         batch, channels, *sizes = extents(x)
-        rank = len(sizes)
 
         def element(*indices: tirx.Expr) -> tirx.Expr:
             n, c, *at = indices
             total: Any = None
-            places = []
-            for axis, size in enumerate(sizes):
-                place = _place(grid(n, *at, rank - 1 - axis), size, corners)
-                place = tirx.nearbyint(place) if mode == "nearest" else place
-                places.append(_inside(place, size, padding, corners))
-            choices = [_neighbours(place, mode) for place in places]
+            choices = [_neighbours(places(n, *at, axis), mode) for axis in range(len(sizes))]
             for neighbours in itertools.product(*choices):
                 value = _pixel(x, (n, c), [index for index, _ in neighbours], sizes, padding, corners)
                 for _, weight in neighbours:
@@ -49,7 +64,7 @@ def _sampler(mode: str, padding: str, corners: bool) -> Callable[..., te.Tensor]
                 total = value if total is None else total + value
             return total
 
-        return te.compute((batch, channels, *extents(grid)[1:-1]), element)
+        return te.compute((batch, channels, *extents(places)[1:-1]), element)
 
     return compute
 

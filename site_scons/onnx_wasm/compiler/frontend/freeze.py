@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from onnx_wasm.compiler.frontend.graph import TensorType
+from onnx_wasm.compiler.frontend.graph import DTYPES, TensorType
 from onnx_wasm.errors import BuildError, Problem
 
 
@@ -35,8 +35,8 @@ def freeze(
     problems = [*_unknown_names(graph, shapes, dimensions, path, label)]
     types = {}
     for value in graph.input:
-        if not value.type.HasField("tensor_type") or value.type.tensor_type.elem_type in (0, onnx.TensorProto.STRING):
-            message = f'input "{value.name}" is no tensor of numbers: {_kind(value.type)}'
+        if not _is_numbers(value.type):
+            message = f'input "{value.name}" is no tensor of numbers that a module can take: {_kind(value.type)}'
             hint = "export the model with tensors of numbers as its inputs"
             problems.append(Problem(str(path), message, hint))
             continue
@@ -144,8 +144,22 @@ def _shown(value: onnx.ValueInfoProto) -> str:
     )
 
 
+def _is_numbers(type_: onnx.TypeProto) -> bool:
+    element = type_.tensor_type.elem_type if type_.HasField("tensor_type") else onnx.TensorProto.UNDEFINED
+    if element in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING):
+        return False
+    return str(helper.tensor_dtype_to_np_dtype(element)) in DTYPES
+
+
 def _kind(type_: onnx.TypeProto) -> str:
     kind = type_.WhichOneof("value")
     if kind == "tensor_type":
-        return "a tensor of text" if type_.tensor_type.elem_type else "a tensor without a dtype"
+        element = type_.tensor_type.elem_type
+        if element == onnx.TensorProto.UNDEFINED:
+            return "a tensor without a dtype"
+        return (
+            "a tensor of text"
+            if element == onnx.TensorProto.STRING
+            else f"a tensor of {helper.tensor_dtype_to_np_dtype(element)}"
+        )
     return f"a {kind.removesuffix('_type')}" if kind else "without a type"

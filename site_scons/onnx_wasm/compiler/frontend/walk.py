@@ -292,6 +292,11 @@ class _Walk:
         problems = [problem for names, problem in self._refused if needed.intersection(names)]
         if problems:
             raise BuildError(problems)
+        others = sorted(name for name in needed if name in self.values and str(self.values[name].dtype) not in DTYPES)
+        if others:
+            dtypes = ", ".join(f'"{name}" of {self.values[name].dtype}' for name in others)
+            message = f"a module cannot compute with these tensors: {dtypes}"
+            raise BuildError(Problem(str(self._path), message, "convert the model to float32"))
         types = {name: it for name in sorted(needed) if (it := infer.static(self.types.get(name))) is not None}
         values = {name: it for name, it in self.values.items() if name in needed}
         return Graph(tuple(reversed(kept)), self._inputs, outputs, types, values)
