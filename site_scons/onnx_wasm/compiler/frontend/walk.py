@@ -203,6 +203,8 @@ class _Walk:
             self._refuse(node, refusal)
         except InferenceError as error:
             self._refuse(node, Refusal(f"does not fit its definition: {in_short(error)}", "export the model again"))
+        except Exception as error:  # whatever an untrusted file brings about, such as an attribute that is not there
+            self._refuse(node, Refusal(f"cannot be made out: {in_short(error)}", "export the model again"))
         return []
 
     def _taken_apart(self, node: Node, opsets: Mapping[str, int]) -> list[_Pending] | None:
