@@ -277,6 +277,19 @@ def a_large_temporary() -> onnx.ModelProto:
     return model(nodes, {"x": (F, [64, 70])}, {"y": (F, [64, 70])})
 
 
+def a_product_of_one_row_spread_over_many() -> onnx.ModelProto:
+    """As where a layer weighs the channels of a picture: written out, the many rows would never be compiled."""
+    random = np.random.default_rng(0)
+    weights = {name: random.standard_normal(shape, np.float32) for name, shape in (("w", (24, 96)), ("b", (96,)))}
+    nodes = [
+        helper.make_node("MatMul", ["s", "w"], ["sw"]),
+        helper.make_node("Add", ["sw", "b"], ["weight"]),
+        helper.make_node("Mul", ["x", "weight"], ["weighed"]),
+        helper.make_node("Add", ["weighed", "x"], ["y"]),
+    ]
+    return model(nodes, {"x": (F, [2116, 96]), "s": (F, [1, 24])}, {"y": (F, [2116, 96])}, weights)
+
+
 def nothing_computed() -> onnx.ModelProto:
     return model([helper.make_node("Identity", ["x"], ["y"])], {"x": (F, [3])}, {"y": (F, [3])})
 
@@ -290,6 +303,7 @@ MODELS = [
     a_convolution,
     convolutions_with_fewer_multiplications,
     a_large_temporary,
+    a_product_of_one_row_spread_over_many,
     nothing_computed,
 ]
 

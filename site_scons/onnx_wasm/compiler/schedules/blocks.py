@@ -7,6 +7,9 @@ from tvm import s_tir, tirx
 LANES = 4
 """The number of 32-bit elements in a vector register."""
 
+_MOST_WRITTEN_OUT = 1024
+"""Elements of a nest of loops above which it is not written out."""
+
 
 def blocks(schedule: s_tir.Schedule) -> list[s_tir.schedule.SBlockRV]:
     """All blocks of the kernel, in order."""
@@ -84,9 +87,16 @@ def vectorize(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, *, unroll: 
 
 
 def write_out(schedule: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV]) -> None:
-    """Writes a small nest out: vectors along the last loop, the others unrolled."""
-    for loop in loops[:-1]:
-        if int(schedule.get(loop).kind) != int(tirx.ForKind.UNROLLED):
+    """Writes a small nest out: vectors along the last loop, the others unrolled.
+
+    Of a large one, as where a tile of one row is spread over many, the outer loops stay.
+    """
+    written = 1
+    for loop in reversed(loops):
+        written *= extent(schedule, loop)
+        if written > _MOST_WRITTEN_OUT:
+            break
+        if loop is not loops[-1] and int(schedule.get(loop).kind) != int(tirx.ForKind.UNROLLED):
             schedule.unroll(loop)
     if loops and int(schedule.get(loops[-1]).kind) != int(tirx.ForKind.VECTORIZED):
         vectorize(schedule, loops[-1], unroll=True)
