@@ -54,6 +54,17 @@ def damaged_edges() -> bytes:
     return broken.SerializeToString()
 
 
+def shape_of_values() -> bytes:
+    """A shape that only a run knows, behind an operator that cannot be compiled either."""
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["places"], "places"),
+        helper.make_node("Frobnicate", ["places"], ["y"], "second", domain="com.example"),
+    ]
+    built = model(nodes, {"x": ("float32", [1, 4])}, {"y": ("int64", [2, "n"])})
+    built.opset_import.append(helper.make_opsetid("com.example", 1))
+    return built.SerializeToString()
+
+
 def outside(location: str) -> Callable[[], bytes]:
     def build() -> bytes:
         built = tiny()
@@ -97,6 +108,7 @@ MODELS: dict[str, Callable[[], bytes]] = {
     "no-rust-target": good,
     "operators-unsupported": unsupported_operators,
     "output-unknown": good,
+    "shape-of-values": shape_of_values,
     "shape-contradicts": good,
     "tensors-with-one-argument": clashing_names,
     "two-models-of-one-name": good,

@@ -96,6 +96,9 @@ GRID = RANDOM.uniform(-1.3, 1.3, (1, 4, 3, 2)).astype(np.float32)
 BYTES = np.array([1, 7, 200, 255, 3], np.uint8)
 CASES: dict[str, Callable[[], Case]] = {
     "bit shift of bytes": lambda: Case("BitShift", BYTES, np.array([0, 1, 3, 7, 2], np.uint8), direction="LEFT"),
+    "clipped": lambda: Case("Clip", floats(3, 4), np.float32(-0.5), np.float32(0.25), constants=(1, 2)),
+    "clipped the wrong way round": lambda: Case("Clip", floats(4), np.float32(1), np.float32(-1), constants=(1, 2)),
+    "clipped with a ReLU6's bounds": lambda: Case("Clip", 5 * floats(9), opset=6, min=0.0, max=6.0),
     "cumulated backwards": lambda: Case("CumSum", floats(3, 4, 2), np.array(1), constants=(1,), reverse=1, exclusive=1),
     "cumulated in the first axis": lambda: Case("CumSum", floats(3, 4), np.array(-2), constants=(1,)),
     "determinants": lambda: Case("Det", floats(2, 3, 4, 4)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from onnx_wasm.compiler.converters import (
     algebra,
     arithmetic,
+    bounds,
     gathering,
     moving,
     reductions,
@@ -22,7 +23,19 @@ from onnx_wasm.compiler.converters.call import Call, Converter
 from onnx_wasm.compiler.converters.tvm_own import tvm_converter
 from onnx_wasm.compiler.frontend.graph import Node
 
-_FAMILIES = (algebra, arithmetic, gathering, moving, reductions, resizing, sampling, sequences, shaping, windows)
+_FAMILIES = (
+    algebra,
+    arithmetic,
+    bounds,
+    gathering,
+    moving,
+    reductions,
+    resizing,
+    sampling,
+    sequences,
+    shaping,
+    windows,
+)
 CONVERTERS: dict[tuple[str, str], Converter] = {
     key: convert for family in _FAMILIES for key, convert in family.CONVERTERS.items()
 }
