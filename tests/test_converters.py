@@ -91,6 +91,7 @@ def resize(shape: tuple[int, ...], scales: list[float], **attributes: Any) -> Ca
 
 PICTURE = floats(1, 2, 5, 6)
 INDICES, ROWS = integers(2, 3, low=-4, high=4), integers(2, 4, low=-3, high=3)
+SIZE = {"kernel_shape": [3, 3]}
 CORNERS, PLAIN = ({"coordinate_transformation_mode": mode} for mode in ("align_corners", "asymmetric"))
 GRID = RANDOM.uniform(-1.3, 1.3, (1, 4, 3, 2)).astype(np.float32)
 BYTES = np.array([1, 7, 200, 255, 3], np.uint8)
@@ -110,6 +111,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "grid, linear": lambda: Case("GridSample", PICTURE, GRID, mode="linear", padding_mode="border"),
     "grid, nearest": lambda: Case("GridSample", PICTURE, GRID, mode="nearest", padding_mode="zeros"),
     "infinities": lambda: Case("IsInf", np.array([np.inf, -np.inf, 0, np.nan], np.float32), detect_positive=0),
+    "local response": lambda: Case("LRN", floats(1, 7, 3, 2), size=4, alpha=0.3, beta=0.5, bias=2.0),
+    "pooling, average": lambda: Case("AveragePool", floats(1, 2, 7, 8), strides=[2, 3], auto_pad="SAME_LOWER", **SIZE),
+    "pooling, maximum": lambda: Case("MaxPool", floats(1, 2, 7, 8), strides=[2, 2], auto_pad="SAME_LOWER", **SIZE),
     "layer normalisation": lambda: Case("LayerNormalization", floats(2, 3, 4), floats(3, 4), axis=1, outputs=3),
     "maximum of infinities": lambda: Case("ReduceMax", np.full((2, 3), -np.inf, np.float32), [1], constants=(1,)),
     "maximum of truth": lambda: Case("ReduceMax", np.array([[True, False], [False, False]]), [1], constants=(1,)),

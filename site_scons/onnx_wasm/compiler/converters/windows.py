@@ -195,6 +195,29 @@ def _cut(
     return cut
 
 
+def _response_norm(call: Call) -> relax.Expr:
+    """Over neighbouring channels; of an even number of them the one more is behind."""
+    attributes, data, shape = call.attributes, call.operand(0), _shape(call.operand(0))
+    size, dtype = attributes["size"], str(data.ty.dtype)
+    factor, bias, exponent = attributes["alpha"] / size, attributes["bias"], attributes["beta"]
+
+    def compute(x: te.Tensor) -> te.Tensor:
+        beside = te.reduce_axis((0, size), "beside")
+
+        def squares(n: tirx.Expr, c: tirx.Expr, *at: tirx.Expr) -> tirx.Expr:
+            channel = c + beside - (size - 1) // 2
+            value = x(n, channel, *at)
+            return te.sum(
+                tirx.if_then_else(within(channel, shape[1]), value * value, tirx.const(0, dtype)), axis=beside
+            )
+
+        total = te.compute(shape, squares)
+        scale = te.compute(shape, lambda *i: tirx.const(bias, dtype) + tirx.const(factor, dtype) * total(*i))
+        return te.compute(shape, lambda *i: x(*i) / tirx.power(scale(*i), tirx.const(exponent, dtype)))
+
+    return call.kernel(compute, data)
+
+
 def _col2im(call: Call) -> relax.Expr:
     data, result = call.operand(0), _result(call)
     block = call.value(2)
@@ -235,5 +258,6 @@ def _col2im(call: Call) -> relax.Expr:
 CONVERTERS: dict[tuple[str, str], Converter] = {
     ("", "Col2Im"): _col2im,
     ("", "ConvTranspose"): _transposed,
+    ("", "LRN"): _response_norm,
     ("", "MaxPool"): _max_pool,
 }

@@ -14,9 +14,10 @@ from onnx_wasm.compiler.frontend.rewrites import (
     layout,
     logic,
     normalization,
+    padding,
     shapes,
 )
 from onnx_wasm.compiler.frontend.walk import Rewrite
 
-_FAMILIES = (activations, casts, conditions, definitions, layout, logic, normalization, shapes)
+_FAMILIES = (activations, casts, conditions, definitions, layout, logic, normalization, padding, shapes)
 REWRITES: dict[tuple[str, str], Rewrite] = {key: it for family in _FAMILIES for key, it in family.REWRITES.items()}

@@ -1,0 +1,35 @@
+"""Pools whose padding follows from their strides, by the padding that it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+
+from onnx_wasm.compiler.frontend.graph import Node
+from onnx_wasm.compiler.frontend.walk import Rewrite, Scope
+
+
+def _explicit(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
+    attributes, type_ = node.attributes(), scope.type(node.proto.input[0])
+    how = attributes.get("auto_pad", "NOTSET")
+    if how not in ("SAME_UPPER", "SAME_LOWER") or type_ is None:
+        return None
+    before, after = [], []
+    rank = len(type_.shape) - 2
+    for axis, size in enumerate(attributes["kernel_shape"]):
+        stride, dilation = ((attributes.get(name) or [1] * rank)[axis] for name in ("strides", "dilations"))
+        extent = type_.shape[axis + 2]
+        steps = -(-extent // stride)
+        total = max((steps - 1) * stride + (size - 1) * dilation + 1 - extent, 0)
+        before.append(total // 2 if how == "SAME_UPPER" else total - total // 2)
+        after.append(total - before[-1])
+    pool = onnx.NodeProto()
+    pool.CopyFrom(node.proto)
+    del pool.attribute[:]
+    pool.attribute.extend(it for it in node.proto.attribute if it.name not in ("auto_pad", "pads", "ceil_mode"))
+    pool.attribute.append(onnx.helper.make_attribute("pads", [*before, *after]))
+    return [pool]
+
+
+REWRITES: dict[tuple[str, str], Rewrite] = {("", name): _explicit for name in ("AveragePool", "LpPool", "MaxPool")}
