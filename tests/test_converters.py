@@ -111,9 +111,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "grid, linear": lambda: Case("GridSample", PICTURE, GRID, mode="linear", padding_mode="border"),
     "grid, nearest": lambda: Case("GridSample", PICTURE, GRID, mode="nearest", padding_mode="zeros"),
     "infinities": lambda: Case("IsInf", np.array([np.inf, -np.inf, 0, np.nan], np.float32), detect_positive=0),
-    "local response": lambda: Case("LRN", floats(1, 7, 3, 2), size=4, alpha=0.3, beta=0.5, bias=2.0),
     "pooling, average": lambda: Case("AveragePool", floats(1, 2, 7, 8), strides=[2, 3], auto_pad="SAME_LOWER", **SIZE),
-    "pooling, maximum": lambda: Case("MaxPool", floats(1, 2, 7, 8), strides=[2, 2], auto_pad="SAME_LOWER", **SIZE),
+    "pooling, maximum": lambda: Case("MaxPool", floats(1, 2, 8, 8), strides=[2, 2], auto_pad="SAME_LOWER", **SIZE),
     "layer normalisation": lambda: Case("LayerNormalization", floats(2, 3, 4), floats(3, 4), axis=1, outputs=3),
     "maximum of infinities": lambda: Case("ReduceMax", np.full((2, 3), -np.inf, np.float32), [1], constants=(1,)),
     "maximum of truth": lambda: Case("ReduceMax", np.array([[True, False], [False, False]]), [1], constants=(1,)),
@@ -150,6 +149,20 @@ CASES: dict[str, Callable[[], Case]] = {
 def test_a_module_computes_what_the_reference_computes(name: str, laboratory: Laboratory) -> None:
     verdict = node_tests.judge(CASES[name]().test(), laboratory)
     assert verdict.kind == "passed", verdict
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_a_local_response_is_of_the_neighbouring_channels(size: int, laboratory: Laboratory) -> None:
+    """By its definition: ONNX's reference implementation sums for as many channels only as the batch is large."""
+    x = floats(1, 7, 3, 2)
+    behind, ahead = (size - 1) // 2, size // 2
+    squares = [(x[:, max(c - behind, 0) : c + ahead + 1] ** 2).sum(axis=1) for c in range(7)]
+    wanted = x / np.sqrt(2 + 0.3 / size * np.stack(squares, axis=1))
+    shape: list[int | str] = list(x.shape)
+    node = helper.make_node("LRN", ["x"], ["y"], size=size, alpha=0.3, beta=0.5, bias=2.0)
+    made = model([node], {"x": ("float32", shape)}, {"y": ("float32", shape)})
+    test = NodeTest("local", made, {"x": x}, [wanted.astype(np.float32)], 1e-4, 1e-5)
+    assert node_tests.judge(test, laboratory).kind == "passed"
 
 
 @pytest.mark.parametrize("groups", [1, 2])
