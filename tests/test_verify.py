@@ -153,6 +153,50 @@ def test_inputs_that_the_reference_does_not_take_are_told(built: Path, tmp_path:
     assert "give the inputs that it takes: [[input]] range = […]" in told.err
 
 
+RATES = """\
+schema-version = 1
+
+[model]
+name = "rates"
+path = "rates.onnx"
+
+[[input]]
+name = "rate"
+value = 16000
+
+[[output]]
+name = "y"
+argument = "y"
+
+[[test]]
+inputs = { x = "one.npy" }
+outputs = { y = "two.npy" }
+"""
+
+
+def test_an_input_with_a_value_is_not_taken(built: Path, tmp_path: Path) -> None:
+    top = copy(built, tmp_path / "checkout")
+    folder = top / "models/rates"
+    folder.mkdir()
+    weights = {"rate of 2": np.array(16000), "two": np.array([2], "float32"), "three": np.array([3], "float32")}
+    nodes = [
+        helper.make_node("Equal", ["rate", "rate of 2"], ["is"]),
+        helper.make_node("Where", ["is", "two", "three"], ["factor"]),
+        helper.make_node("Mul", ["x", "factor"], ["y"]),
+    ]
+    inputs: dict[str, tuple[str, list[int | str]]] = {"x": ("float32", [1]), "rate": ("int64", [])}
+    onnx.save(model(nodes, inputs, {"y": ("float32", [1])}, weights), folder / "rates.onnx")
+    np.save(folder / "one.npy", np.ones(1, "float32"))
+    np.save(folder / "two.npy", np.full(1, 2, "float32"))
+    (folder / "rates.toml").write_text(RATES)
+    scons(top, "rates.test", "rates.verify")
+    described = json.loads((top / "build/teaclave/rates/rates.interface.json").read_text())
+    assert [it["name"] for it in described["inputs"]] == ["x"]
+    (folder / "rates.toml").write_text(RATES.replace("16000", "0.5"))
+    told = scons(top, "rates.wasm", status=2)
+    assert 'models/rates/rates.toml:9: input "rate" is int64' in told.err
+
+
 # What says how it should be
 
 

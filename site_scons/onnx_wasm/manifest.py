@@ -196,6 +196,8 @@ class Input:
         format ("image" | "npy" | "raw", default "npy"): What the file is: a JPEG or PNG, NumPy's format, or the bare
             elements, little-endian.
         image (table, optional): How a picture becomes the tensor. Goes with ``format = "image"``.
+        value (number, optional): What every element of this input is; the module does not take it. With ``16000`` for
+            its sampling rate, a model that can do several has only the parts for this one.
         range (array of numbers, optional): The least and the greatest value that ``<model>.verify`` draws for this
             input: the tokens of a vocabulary, 0 and 1 of a mask. Without it integers are from 0 to 9, and others
             normally distributed.
@@ -206,6 +208,7 @@ class Input:
     shape: tuple[int, ...] | None = field(default=None, metadata={"kind": List(Integer(), most=8)})
     format: str = field(default="npy", metadata={"kind": Choice(("image", "npy", "raw"))})
     image: Image | None = field(default=None, metadata={"kind": Table(Image, _complete_image)})
+    value: float | None = field(default=None, metadata={"kind": Number()})
     range: tuple[float, float] | None = field(default=None, metadata={"kind": List(Number(), fewest=2, most=2)})
 
 
@@ -224,6 +227,9 @@ def _complete_input(its: dict[str, Any], place: Place, found: list[Finding]) -> 
     if its["image"] is None and its["format"] == "image":
         hint = 'say for example image = { color = "rgb" }'
         found.append(Finding((*place, "format"), "input.image is missing: how does a picture become the input?", hint))
+    if its["value"] not in (None, BAD) and (its["format"] == "image" or its["range"] not in (None, BAD)):
+        message = "input.value is for an input that the module does not take: it has no format and no range"
+        found.append(Finding((*place, "value"), message, "leave the value out, or the other keys"))
     range_ = its["range"]
     if range_ not in (None, BAD) and BAD not in range_ and range_[0] > range_[1]:
         message = f"input.range is from {range_[0]:g} down to {range_[1]:g}"
@@ -453,6 +459,7 @@ def _check_together(manifest: dict[str, Any], found: list[Finding]) -> None:
     variants = _each("variant", manifest["variants"])
     _unique("name", variants, found)
     names = {its.name for its in variants.values()}
+    taken = BAD if manifest["inputs"] is BAD else [it for it in manifest["inputs"] if it is BAD or it.value is None]
     returning = [at for at, its in outputs.items() if its.return_ is not None]
     message = "output.return is given twice; a module returns one value"
     found += [Finding((*at, "return"), message) for at in returning[1:]]
@@ -460,7 +467,7 @@ def _check_together(manifest: dict[str, Any], found: list[Finding]) -> None:
         if test.variant not in (None, BAD, *names) and manifest["variants"] is not BAD and BAD not in names:
             message = f'test.variant: there is no [[variant]] "{test.variant}"'
             found.append(Finding((*at, "variant"), message, did_you_mean(test.variant, names)))
-        _known("input", test.inputs, (*at, "inputs"), manifest["inputs"], found)
+        _known("input", test.inputs, (*at, "inputs"), taken, found)
         _known("output", test.outputs, (*at, "outputs"), manifest["outputs"], found)
         if manifest["outputs"] is not BAD and not returning and test.return_ not in (None, BAD) and test.return_ > 0:
             message = "test.return is above 0, but no output is returned: the module returns 0, or an error below 0"

@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
     shapes = {name: tuple(shape) for name, shape in arguments.freeze["shapes"].items()}
     if arguments.sha256:
         _check_sha256(arguments.model, arguments.sha256, str(arguments.manifest))
-    freeze = pipeline.Freeze(shapes, arguments.freeze["dimensions"])
+    freeze = pipeline.Freeze(shapes, arguments.freeze["dimensions"], arguments.freeze["values"])
     with written_whole(arguments.ir, arguments.weights) as (ir, weights):
         pipeline.to_ir(arguments.model, freeze, str(arguments.manifest), ir, weights)
 
@@ -38,7 +38,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("onnx_wasm.actions.tvm_ir", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="the ONNX file")
     parser.add_argument(
-        "--freeze", type=json.loads, required=True, help='{"shapes": {name: [...]}, "dimensions": {name: n}}'
+        "--freeze",
+        type=json.loads,
+        required=True,
+        help='{"shapes": {name: [...]}, "dimensions": {name: n}, "values": {name: x}}',
     )
     parser.add_argument("--sha256", default="", help="the hash that the file must have")
     parser.add_argument("--ir", type=Path, required=True, help="the Relax module to write")

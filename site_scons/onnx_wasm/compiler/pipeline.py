@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tvm
@@ -19,15 +19,17 @@ from onnx_wasm.platforms import Platform
 
 @dataclass(frozen=True)
 class Freeze:
-    """What the manifest says of dimensions that the ONNX file leaves open.
+    """What the manifest fixes of what the ONNX file leaves open.
 
     Args:
         shapes: Whole shapes, by the name of the input.
         dimensions: Extents, by the name of the dimension.
+        values: What inputs are that the module does not take, by name.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     dimensions: Mapping[str, int]
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 def to_ir(model: Path, freeze: Freeze, label: str, ir: Path, weights_file: Path) -> None:
@@ -64,7 +66,7 @@ def obstacles(model: Path, freeze: Freeze, label: str) -> tuple[Problem, ...]:
 
 
 def _imported(model: Path, freeze: Freeze, label: str) -> importer.ImportedModel:
-    graph = frontend.load(model, freeze.shapes, freeze.dimensions, label, importer.is_known)
+    graph = frontend.load(model, freeze.shapes, freeze.dimensions, label, importer.is_known, freeze.values)
     return importer.import_onnx(graph, str(model))
 
 

@@ -28,7 +28,8 @@ def rule() -> Builder:
     Args:
         target: The IR, ``build/x/mnist.ir.json``. The weights, ``mnist.weights.safetensors``, are put beside it.
         source: The ONNX file. Files that hold its external data are found by a scanner.
-        FREEZE: ``{"shapes": {input: [...]}, "dimensions": {name: n}}``: what the file leaves open.
+        FREEZE: ``{"shapes": {input: [...]}, "dimensions": {name: n}, "values": {input: x}}``: what the file leaves
+            open.
         SHA256: The file's hash, if it must have one.
         MANIFEST: The manifest that messages name.
     """
@@ -45,7 +46,7 @@ def _targets(target: list[File], source: list[File], _env: Environment) -> tuple
 
 
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
-    freeze = {"shapes": {}, "dimensions": {}, **env.get("FREEZE", {})}
+    freeze = {"shapes": {}, "dimensions": {}, "values": {}, **env.get("FREEZE", {})}
     files = ["--model", source[0].path, "--ir", target[0].path, "--weights", target[1].path]
     return step.Words([*files, "--freeze", json.dumps(freeze, sort_keys=True), "--sha256", env.get("SHA256", "")])
 

@@ -132,7 +132,7 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
     compile_ = model.compile
     common = {"MANIFEST": model.path}
     declared = {
-        "inputs": [_without(it, "shape", "range") for it in model.inputs],
+        "inputs": [_without(it, "shape", "range", "value") for it in model.inputs if it.value is None],
         "outputs": [_without(it, "tolerance") for it in model.outputs],
     }
     ir = env.TvmIr(
@@ -171,6 +171,7 @@ def _frozen(model: Manifest) -> dict[str, object]:
     return {
         "shapes": {it.name: it.shape for it in model.inputs if it.shape is not None},
         "dimensions": model.dimensions,
+        "values": {it.name: it.value for it in model.inputs if it.value is not None},
     }
 
 
