@@ -27,6 +27,7 @@ Targets of this repository:
   bench-build             measure builds against their limits
   bench-platforms         measure modules where they run, against their limits
   bench-speed [MODELS=...]  measure how fast modules run, against onnxruntime-web
+  examples [MODELS=...]   build, test and verify the models under examples/
   conformance             run ONNX's tests of its operators as WebAssembly
 """
 _MODULES = {
@@ -49,6 +50,7 @@ def declare(env: Environment) -> None:
         _command(env, name, ["-m", module], {"PYTHONPATH": str(_SITE)})
     models = shlex.split(ARGUMENTS.get("MODELS", ""))
     _command(env, "bench-speed", ["-m", "onnx_wasm.benchmarks.speed", *models], {"PYTHONPATH": str(_SITE)})
+    _command(env, "examples", ["-m", "project.examples", *models], {"PYTHONPATH": str(_SITE)})
     env.Depends("bench-platforms", env.Alias("mnist.web"))
     env.Depends("conformance", env.Alias("mnist.wasi.wasm"))  # it comes with a wrapper
     env.Alias("test", [_wrapper_tests(env), _command(env, "pytest", ["-m", "pytest", *_pytest_words()])])
