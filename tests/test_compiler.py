@@ -290,6 +290,12 @@ def a_product_of_one_row_spread_over_many() -> onnx.ModelProto:
     return model(nodes, {"x": (F, [2116, 96]), "s": (F, [1, 24])}, {"y": (F, [2116, 96])}, weights)
 
 
+def a_mask_that_nobody_reads() -> onnx.ModelProto:
+    """Until opset 10 the mask of Dropout is of its data's dtype."""
+    nodes = [helper.make_node("Dropout", ["x"], ["z", "mask"], ratio=0.4), helper.make_node("Relu", ["z"], ["y"])]
+    return model(nodes, {"x": (F, [2, 3])}, {"y": (F, [2, 3])}, opset=9)
+
+
 def nothing_computed() -> onnx.ModelProto:
     return model([helper.make_node("Identity", ["x"], ["y"])], {"x": (F, [3])}, {"y": (F, [3])})
 
@@ -303,6 +309,7 @@ MODELS = [
     a_convolution,
     convolutions_with_fewer_multiplications,
     a_large_temporary,
+    a_mask_that_nobody_reads,
     a_product_of_one_row_spread_over_many,
     nothing_computed,
 ]

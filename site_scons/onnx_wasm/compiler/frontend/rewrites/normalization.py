@@ -67,14 +67,14 @@ def _dropout(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
     nodes = [splice.identity(data, node.proto.output[0])]
     type_ = scope.type(data)
     if any(node.proto.output[1:]):
-        if type_ is None or node.opset < _MASK_IS_BOOL:
+        if type_ is None:
             raise Refusal("only its first output can be computed")
         more = Nodes(scope)
         more.add(
             "ConstantOfShape",
             np.array(type_.shape, np.int64),
             output=node.proto.output[1],
-            value=onnx.numpy_helper.from_array(np.array([True])),
+            value=onnx.numpy_helper.from_array(np.ones(1, type_.dtype if node.opset < _MASK_IS_BOOL else bool)),
         )
         nodes += more.made
     return nodes
