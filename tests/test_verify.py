@@ -226,6 +226,18 @@ def test_onnxruntime_is_the_reference_of_models_that_onnx_has_no_definition_for(
     assert reference.evaluator(tmp_path / "m.onnx", None, "its.toml")[0] == "onnxruntime"
 
 
+def test_onnxruntime_is_the_reference_of_batches_that_onnx_would_normalise_as_in_training(tmp_path: Path) -> None:
+    names = ["scale", "bias", "mean", "variance"]
+    weights = {name: np.full(1, value, "float32") for name, value in zip(names, (1, 0, 3, 4), strict=True)}
+    nodes = [helper.make_node("BatchNormalization", ["x", *names], ["y"], epsilon=0.0)]
+    described: tuple[str, list[int | str]] = ("float32", [1, 1, 2])
+    for opset, name in ((9, "onnxruntime"), (15, "onnx")):
+        onnx.save(model(nodes, {"x": described}, {"y": described}, weights, opset), tmp_path / "m.onnx")
+        chosen, evaluate = reference.evaluator(tmp_path / "m.onnx", None, "its.toml")
+        assert chosen == name
+        np.testing.assert_allclose(evaluate({"x": np.array([[[5, 7]]], "float32")})["y"], [[[1, 2]]])
+
+
 def test_without_onnxruntime_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(BuildError) as error:

@@ -21,6 +21,9 @@ ONNX, ONNXRUNTIME = "onnx", "onnxruntime"
 _MOST_WEIGHTS = 1_000_000
 """Weights above which the reference evaluator would take minutes: it runs convolutions in Python."""
 
+_NORMALISED_RIGHT = 14
+"""The opset from which the reference evaluator of onnx 1.23 normalises with the given mean and variance."""
+
 
 def evaluator(path: Path, asked: str | None, label: str) -> tuple[str, Evaluate]:
     """Loads a model for evaluation.
@@ -28,7 +31,7 @@ def evaluator(path: Path, asked: str | None, label: str) -> tuple[str, Evaluate]
     Args:
         path: The ONNX file; its external data lies beside it.
         asked: ``onnx`` or ``onnxruntime``; None to have it chosen: onnxruntime for models of more than a million
-            weights and those that the reference evaluator has no operator for.
+            weights, and those with an operator that the reference evaluator has not, or computes as in training.
         label: What messages call the manifest.
 
     Returns:
@@ -42,9 +45,9 @@ def evaluator(path: Path, asked: str | None, label: str) -> tuple[str, Evaluate]
     if asked == ONNX:
         return ONNX, _reference(path)
     light = onnx.load(path, load_external_data=False)
-    weights = sum(_sizes(light.graph))
-    if weights > _MOST_WEIGHTS:
-        return ONNXRUNTIME, _onnxruntime(path, f"the model has {weights:,} weights", label)
+    why = _unfit(light)
+    if why:
+        return ONNXRUNTIME, _onnxruntime(path, why, label)
     try:
         return ONNX, _reference(path)
     except Exception as error:
@@ -103,6 +106,17 @@ def _onnxruntime(path: Path, why: str, label: str) -> Evaluate:
         return _by_name(names, session.run(names, dict(inputs)))
 
     return evaluate
+
+
+def _unfit(model: onnx.ModelProto) -> str:
+    """Why the reference evaluator will not do; empty if it may."""
+    weights = sum(_sizes(model.graph))
+    if weights > _MOST_WEIGHTS:
+        return f"the model has {weights:,} weights"
+    opset = max((it.version for it in model.opset_import if it.domain in ("", "ai.onnx")), default=0)
+    if opset < _NORMALISED_RIGHT and any(node.op_type == "BatchNormalization" for node in model.graph.node):
+        return f"ONNX's reference evaluator takes BatchNormalization of opset {opset} for training"
+    return ""
 
 
 def _by_name(names: list[str], values: list[Any]) -> dict[str, np.ndarray]:
