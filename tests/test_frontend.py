@@ -166,6 +166,17 @@ def test_open_dimensions_are_frozen_and_what_follows_is_static(tmp_path: Path) -
         assert graph.types["y"].shape == (3, 5)
 
 
+def test_no_name_is_given_twice(tmp_path: Path) -> None:
+    """A file may have the very names that are made here."""
+    nodes = [
+        helper.make_node("Neg", ["x"], ["constant~1"]),
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Cast", ["shape"], ["extents"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["constant~1", "extents"], ["y"]),
+    ]
+    check(tmp_path, model(nodes, {"x": (F, [2, 2])}, {"y": (F, [2, 2])}), {"x": X[:, :2]})
+
+
 def test_an_input_whose_value_is_settled_is_a_constant(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(conditional([], {"condition": ("bool", [])}).SerializeToString())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import onnx
 
@@ -84,6 +84,15 @@ def free_names(graph: onnx.GraphProto) -> list[str]:
         known.update(node.output)
     found |= dict.fromkeys(it.name for it in graph.output if it.name not in known)
     return list(found)
+
+
+def names(graph: onnx.GraphProto) -> Iterator[str]:
+    """What a graph's tensors are called, those of its subgraphs too."""
+    yield from (it.name for it in (*graph.input, *graph.initializer))
+    for node in graph.node:
+        yield from node.output
+        for inner in subgraphs(node):
+            yield from names(inner)
 
 
 def subgraphs(node: onnx.NodeProto) -> Sequence[onnx.GraphProto]:

@@ -159,6 +159,7 @@ class _Walk:
         self._nodes: list[Node] = []
         self._refused: list[tuple[list[str], Problem]] = []
         self._names = 0
+        self._alike = [it for it in splice.names(model.graph) if "~" in it] + [it for it in values if "~" in it]
 
     def run(self) -> Graph:
         opsets = _opsets(self._model.opset_import)
@@ -184,9 +185,12 @@ class _Walk:
             self.types[name] = infer.proto_of(infer.type_of(value))
 
     def fresh(self, hint: str) -> str:
-        """A name that no tensor has."""
-        self._names += 1
-        return f"{hint}~{self._names}"
+        """A name that no tensor has, nor begins with."""
+        while True:
+            self._names += 1
+            name = f"{hint}~{self._names}"
+            if not any(it.startswith(name) for it in self._alike):
+                return name
 
     def _step(self, pending: _Pending) -> list[_Pending]:
         """Does one node; what it is taken apart into comes back."""
