@@ -117,10 +117,10 @@ def test_the_manifest_of_one_s_own_model(built: Path, tmp_path: Path) -> None:
 
 
 def test_the_manifest_of_a_model_from_elsewhere(tmp_path: Path) -> None:
-    *_, variant, address, package = code("toml")
+    *_, variant, address, package, params = code("toml")
     (tmp_path / "its.toml").write_text("\n".join([code("toml")[0], variant]))
     assert [it.model.target for it in load(tmp_path / "its.toml").every()] == ["iris", "iris-batch8"]
-    for text in (address, f'[model]\nname = "magika"\n{package}'):
+    for text in (address, f'[model]\nname = "magika"\n{package}', f"{address}\n{params}"):
         (tmp_path / "its.toml").write_text(f"schema-version = 1\n{text.replace('…', '0' * 64)}")
         load(tmp_path / "its.toml")
 

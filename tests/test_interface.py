@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnx_wasm.errors import BuildError
-from onnx_wasm.interface import Interface, Tensor, combine, to_descriptor, to_json
+from onnx_wasm.interface import Interface, ParamsFile, Tensor, combine, to_descriptor, to_json
 from onnx_wasm.manifest import Image, Input, Output
 from onnx_wasm.platforms import WEB
 
@@ -35,6 +35,10 @@ class Reader:
 
     def words(self, count: int) -> list[int]:
         return [self.word() for _ in range(count)]
+
+    def octets(self, count: int) -> bytes:
+        self.at += count
+        return self.data[self.at - count : self.at]
 
     def floats(self, count: int) -> list[float]:
         self.at += 4 * count
@@ -67,6 +71,8 @@ def decode(data: bytes) -> dict[str, Any]:
     assert reader.word() == int.from_bytes(b"OWM1", "little")
     keys = ("params", "workspace", "inputs", "outputs", "graph", "max_pixels", "returns", "return_output")
     found: dict[str, Any] = dict(zip(keys, reader.words(8), strict=True))
+    found["params_argument"] = reader.string()
+    found["params_sha256"] = reader.octets(32).hex() if found["params_argument"] else ""
     found["takes"] = [reader.tensor() for _ in range(reader.word())]
     found["gives"] = [reader.tensor() for _ in range(reader.word())]
     assert reader.at == len(data), "something is left"
@@ -103,6 +109,7 @@ def tensors(draw: st.DrawFn, formats: tuple[str, ...]) -> Tensor:
     )
 
 
+sha256s = st.binary(min_size=32, max_size=32).map(bytes.hex)
 interfaces = st.builds(
     Interface,
     st.lists(tensors(("raw", "npy", "image")), max_size=4).map(tuple),
@@ -110,6 +117,7 @@ interfaces = st.builds(
     st.sampled_from(["status", "argmax"]),
     st.integers(0, 3),
     st.fixed_dictionaries(dict.fromkeys(("inputs", "outputs", "params", "workspace"), words)),
+    st.none() | st.builds(ParamsFile, st.text(min_size=1, max_size=9), st.just("x.params"), sha256s),
 )
 
 
@@ -127,6 +135,10 @@ def test_the_descriptor_holds_the_interface(interface: Interface, graph_size: in
     found = decode(to_descriptor(interface, graph_size))
     assert {area: found[area] for area in interface.sizes} == interface.sizes
     assert found["graph"] == graph_size
+    params = interface.params_file
+    assert (found["params_argument"], found["params_sha256"]) == (
+        (params.argument, params.sha256) if params else ("", "")
+    )
     assert found["max_pixels"] == max((it.image.max_pixels for it in interface.inputs if it.image), default=0)
     assert found["returns"] == ["status", "argmax"].index(interface.returns)
     assert found["return_output"] == interface.return_output
@@ -238,11 +250,11 @@ def test_every_misfit_is_told_at_once() -> None:
     ) == [
         'the model has no input "absent"',
         'the model has no output "none"',
-        'two tensors would be named by one argument, "same"',
+        'two files would be named by one argument, "same"',
     ]
 
 
 def test_default_arguments_that_clash_are_told() -> None:
     graph = json.loads(json.dumps(GRAPH))
     graph["output_names"][0] = "in_0"
-    assert problems([], [], graph) == ['two tensors would be named by one argument, "in_0"']
+    assert problems([], [], graph) == ['two files would be named by one argument, "in_0"']

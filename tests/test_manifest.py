@@ -19,7 +19,19 @@ from hypothesis import strategies as st
 
 from onnx_wasm import schema as schema_module
 from onnx_wasm.errors import BuildError
-from onnx_wasm.manifest import PLATFORM_NAMES, Compile, Image, Input, Manifest, Model, Output, Test, Verify, load
+from onnx_wasm.manifest import (
+    PLATFORM_NAMES,
+    Compile,
+    Image,
+    Input,
+    Manifest,
+    Model,
+    Output,
+    Params,
+    Test,
+    Verify,
+    load,
+)
 from onnx_wasm.platforms import PLATFORMS
 from onnx_wasm.schema import documented, schema
 from onnx_wasm.toml_lines import lines_of, nearest
@@ -220,7 +232,7 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
 
 
-SHAPES = [Manifest, Model, Image, Input, Output, Compile, Test, Verify]
+SHAPES = [Manifest, Model, Image, Input, Output, Compile, Params, Test, Verify]
 
 
 def type_of(kind: Kind) -> str:
@@ -251,7 +263,7 @@ def default_told(its: dataclasses.Field[Any]) -> str:
             return "optional"
         case "the name":
             return "default the name"
-        case Compile() | Verify():
+        case Compile() | Params() | Verify():
             return "default {}"
         case (float(number),):
             return f"default {number}"
@@ -356,6 +368,9 @@ def manifests(draw: st.DrawFn) -> Manifest:
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         compile=draw(compiling),
+        params=draw(
+            st.builds(Params, mode=st.sampled_from(["embedded", "file"]), argument=st.just("of_another_owner"))
+        ),
         tests=tuple(tests),
         verify=draw(st.builds(Verify, samples=st.integers(1, 1000), tolerance=number)),
         path=Path(),

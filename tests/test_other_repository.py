@@ -145,7 +145,7 @@ def test_c_removes_everything_that_was_built(top: Path, python: Path) -> None:
 def test_c_of_one_target_keeps_the_others(top: Path, python: Path) -> None:
     scons(top, "-c", "build/teaclave/tiny/libtiny.a", python=python)
     left = {path.name for path in (top / "build/teaclave/tiny").iterdir()}
-    assert left == {"tiny.wasm"}
+    assert left == {"tiny.wasm", "tiny.symbols.json"}
 
 
 def test_n_tells_what_would_run_and_runs_nothing(top: Path, python: Path) -> None:
@@ -254,6 +254,6 @@ env.WasmModule("out/tiny", [library[0], wrapper])
     assert scons(top, "out", python=python, sconstruct=sconstruct).steps == CHAIN
     assert {path.name for path in (top / "out").iterdir()} == {
         *("tiny.ir.json", "tiny.weights.safetensors", "tiny.o", "tiny.graph.json", "tiny.params"),
-        *("libtiny.a", "tiny.interface.json", "tiny.wasm"),
+        *("libtiny.a", "tiny.interface.json", "tiny.wasm", "tiny.symbols.json"),
     }
     assert (top / "out/tiny.wasm").read_bytes() == (top / MODULE).read_bytes()

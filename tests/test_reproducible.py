@@ -84,7 +84,7 @@ def test_two_builds_give_the_same_bytes(tmp_path: Path) -> None:
 
 def made_of(model: str) -> list[str]:
     """The files that are made of a model."""
-    ends = ("graph.json", "interface.json", "ir.json", "o", "params", "wasm", "weights.safetensors")
+    ends = ("graph.json", "interface.json", "ir.json", "o", "params", "symbols.json", "wasm", "weights.safetensors")
     return [f"lib{model}.a", *(f"{model}.{end}" for end in ends)]
 
 

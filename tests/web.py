@@ -64,7 +64,7 @@ def interface(tensors: dict[str, tuple[str, list[int]]], picture: str = "") -> d
         inputs.append(tensor(name, dtype, shape, offset, image))
         offset += (math.prod(shape) * SIZES.get(dtype, 4) + 63) // 64 * 64
     outputs = [{**it, "name": f"{it['name']} again", "image": None} for it in inputs]
-    return {"inputs": inputs, "outputs": outputs}
+    return {"inputs": inputs, "outputs": outputs, "params_file": None, "sizes": {"params": 0}}
 
 
 def place_echo(folder: Path, described: dict[str, Any], name: str = "echo") -> Path:

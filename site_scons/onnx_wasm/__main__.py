@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+from onnx_wasm import symbols
 from onnx_wasm.errors import BuildError, Problem
 
 _FAILED = 1
@@ -28,6 +29,7 @@ def main() -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands.add_parser("run", help="run a module on files", description=_run.__doc__))
     _add_new(commands.add_parser("new", help="write a first manifest beside a model", description=_new.__doc__))
+    _add_inspect(commands.add_parser("inspect", help="tell what a module consists of", description=_inspect.__doc__))
     arguments = parser.parse_args()
     # A module runs outside of Python, where Python's own handler would wait for it to return.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -66,6 +68,18 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_run)
 
 
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("module", metavar="MODULE", type=Path, help="the module, a .wasm file")
+    parser.add_argument(
+        "--symbols",
+        metavar="FILE",
+        type=Path,
+        help="its functions' names (default: <module>.symbols.json, if it is there)",
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(command=_inspect)
+
+
 def _pair(text: str) -> tuple[str, str]:
     key, separator, file = text.partition("=")
     if not (key and separator and file):
@@ -93,6 +107,25 @@ def _run(arguments: argparse.Namespace) -> int:
         raise BuildError(result.file_errors)
     sys.stderr.write(f"{where}: {_meaning(result.value)}\n")
     return _FAILED
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    """Tells a module's features, imports, exports, memory, and its sizes by section and by kernel."""
+    from onnx_wasm.hosts import inspection
+
+    where, beside = str(arguments.module), arguments.module.with_suffix(".symbols.json")
+    file = arguments.symbols or (beside if beside.is_file() else None)
+    names = symbols.parse(_read(file).decode(errors="replace"), str(file)) if file else None
+    found = inspection.inspect(_read(arguments.module), where, names)
+    sys.stdout.write(inspection.to_json(found) if arguments.json else inspection.to_text(found, where))
+    return 0
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BuildError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
 
 
 def _meaning(code: int) -> str:

@@ -57,6 +57,21 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class ParamsFile:
+    """The file that a module reads its weights from.
+
+    Args:
+        argument: The argument that names it.
+        file: What the build calls it.
+        sha256: Of its bytes, in hexadecimal.
+    """
+
+    argument: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Interface:
     """What a module takes and gives.
 
@@ -66,6 +81,7 @@ class Interface:
         returns: ``status`` (0) or ``argmax``: what the entry point returns when all went well.
         return_output: Index of the output whose largest element ``argmax`` finds.
         sizes: Bytes of the areas ``inputs``, ``outputs``, ``params`` and ``workspace``.
+        params_file: Where the weights come from; None if the module holds them.
     """
 
     inputs: tuple[Tensor, ...]
@@ -73,9 +89,16 @@ class Interface:
     returns: str
     return_output: int
     sizes: dict[str, int]
+    params_file: ParamsFile | None = None
 
 
-def combine(graph: Mapping[str, Any], inputs: Sequence[Input], outputs: Sequence[Output], label: str) -> Interface:
+def combine(
+    graph: Mapping[str, Any],
+    inputs: Sequence[Input],
+    outputs: Sequence[Output],
+    label: str,
+    params_file: ParamsFile | None = None,
+) -> Interface:
     """Joins what the compiled graph knows with what the manifest says.
 
     Args:
@@ -83,6 +106,7 @@ def combine(graph: Mapping[str, Any], inputs: Sequence[Input], outputs: Sequence
         inputs: The manifest's ``[[input]]``.
         outputs: The manifest's ``[[output]]``. An output that it does not name can be written under its own name.
         label: What messages call the manifest.
+        params_file: Where the module will read its weights from; None if it holds them.
 
     Raises:
         BuildError: Everything in which the two do not fit.
@@ -116,7 +140,8 @@ def combine(graph: Mapping[str, Any], inputs: Sequence[Input], outputs: Sequence
             gives[wanted.name] = dataclasses.replace(
                 gives[wanted.name], argument=wanted.argument or "", format=wanted.format
             )
-    problems += _ambiguous_arguments((*takes.values(), *gives.values()), label)
+    arguments = [it.argument for it in (*takes.values(), *gives.values())]
+    problems += _ambiguous_arguments([*arguments, params_file.argument if params_file else ""], label)
     if problems:
         raise BuildError(problems)
     returning = next((it.name for it in outputs if it.return_), None)
@@ -126,6 +151,7 @@ def combine(graph: Mapping[str, Any], inputs: Sequence[Input], outputs: Sequence
         "argmax" if returning else "status",
         list(gives).index(returning) if returning else 0,
         dict(graph["areas"]),
+        params_file,
     )
 
 
@@ -165,6 +191,8 @@ def to_descriptor(interface: Interface, graph_size: int) -> bytes:
         *(_MAGIC, sizes["params"], sizes["workspace"], sizes["inputs"], sizes["outputs"], graph_size),
         *(max_pixels, _RETURNS.index(interface.returns), interface.return_output),
     )
+    params = interface.params_file
+    head += _string(params.argument) + bytes.fromhex(params.sha256) if params else _string("")
     lists = (
         _words(len(tensors)) + b"".join(map(_tensor, tensors)) for tensors in (interface.inputs, interface.outputs)
     )
@@ -234,12 +262,9 @@ def _unknown(kind: str, names: Sequence[str], known: Mapping[str, Tensor], label
     ]
 
 
-def _ambiguous_arguments(tensors: Sequence[Tensor], label: str) -> list[Problem]:
-    arguments = [it.argument for it in tensors if it.argument]
+def _ambiguous_arguments(arguments: Sequence[str], label: str) -> list[Problem]:
     return [
-        Problem(
-            label, f'two tensors would be named by one argument, "{argument}"', 'give one of them an argument = "…"'
-        )
+        Problem(label, f'two files would be named by one argument, "{argument}"', 'give one of them an argument = "…"')
         for argument in dict.fromkeys(arguments)
-        if arguments.count(argument) > 1
+        if argument and arguments.count(argument) > 1
     ]

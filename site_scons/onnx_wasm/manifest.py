@@ -304,6 +304,21 @@ def _complete_variant(variant: dict[str, Any], place: Place, found: list[Finding
 
 
 @dataclass(frozen=True, kw_only=True)
+class Params:
+    """``[params]``: where the module has its weights from.
+
+    Args:
+        mode ("embedded" | "file", default "embedded"): Whether the module holds the weights, or reads them from the
+            file ``<model>.params`` that the build puts beside it, and takes no other: so they can belong to another
+            owner.
+        argument (string, default "params"): The argument that names that file. Goes with ``mode = "file"``.
+    """
+
+    mode: str = field(default="embedded", metadata={"kind": Choice(("embedded", "file"))})
+    argument: str = field(default="params", metadata={"kind": _ARGUMENT})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Test:
     """``[[test]]``: one run of the module, and what must come of it.
 
@@ -365,6 +380,7 @@ class Manifest:
         outputs (array of tables, default []): What becomes of outputs.
         variants (array of tables, default []): The model once more, with other sizes.
         compile (table, default {}): Where the module runs and how it is compiled.
+        params (table, default {}): Where the module has its weights from.
         tests (array of tables, default []): Runs of the module, and what must come of them.
         verify (table, default {}): How the module is held against ONNX's own definition of the model.
         path: The manifest's file, as it was given.
@@ -382,6 +398,7 @@ class Manifest:
         default=(), metadata={"key": "variant", "kind": List(Table(Variant, _complete_variant))}
     )
     compile: Compile = field(default=Compile(), metadata={"kind": Table(Compile)})
+    params: Params = field(default=Params(), metadata={"kind": Table(Params)})
     tests: tuple[Test, ...] = field(default=(), metadata={"key": "test", "kind": List(Table(Test, _complete_test))})
     verify: Verify = field(default=Verify(), metadata={"kind": Table(Verify)})
     path: Path
@@ -456,6 +473,7 @@ def _check_together(manifest: dict[str, Any], found: list[Finding]) -> None:
     _unique("name", inputs, found)
     _unique("name", outputs, found)
     _unique("argument", inputs | outputs, found)
+    _check_params(manifest["params"], inputs | outputs, found)
     variants = _each("variant", manifest["variants"])
     _unique("name", variants, found)
     names = {its.name for its in variants.values()}
@@ -487,6 +505,13 @@ def _unique(key: str, tables: dict[Place, Any], found: list[Finding]) -> None:
             found.append(Finding((*at, key), f'{at[0]}.{key} "{value}" is taken', "give each one a name of its own"))
         elif value not in (None, BAD):
             seen.add(value)
+
+
+def _check_params(params: Any, tensors: dict[Place, Any], found: list[Finding]) -> None:
+    """Check that the weights' file has an argument of its own, if they are in a file."""
+    if params is not BAD and params.mode == "file" and any(its.argument == params.argument for its in tensors.values()):
+        message = f'params.argument "{params.argument}" is taken'
+        found.append(Finding(("params", "argument"), message, "give each one a name of its own"))
 
 
 def _known(key: str, files: Any, place: Place, tables: Any, found: list[Finding]) -> None:

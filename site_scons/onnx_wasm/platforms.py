@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,11 @@ class Platform:
         cpu: LLVM's ``mcpu``: the WebAssembly feature set that code generation starts from.
         features: WebAssembly features added to ``cpu``, by LLVM's names.
         images: The wrapper's feature for inputs of format ``image``: ``image`` decodes, ``pixels`` gets them decoded.
+        app_heap: Bytes that the host puts behind the module's own memory.
         host: Whether this package can run the module, as the tests of a manifest ask it to.
         exports: What the module must export, and the type of each, as the WebAssembly text format writes it.
         imports: The only functions that it may import, as ``module.name``, and the type of each.
+        params_exports: What it must export too if its weights are in a file.
     """
 
     name: str
@@ -25,9 +27,15 @@ class Platform:
     cpu: str
     features: tuple[str, ...] = ()
     images: str = "image"
+    app_heap: int = 0
     host: bool = True
     exports: dict[str, str] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
+    params_exports: dict[str, str] = field(default_factory=dict)
+
+    def with_params_in_file(self) -> Platform:
+        """The same for a module whose weights are in a file."""
+        return replace(self, exports=self.exports | self.params_exports)
 
 
 TEACLAVE = Platform(
@@ -35,6 +43,7 @@ TEACLAVE = Platform(
     # Teaclave's executor is WAMR's classic interpreter of January 2022, without SIMD or reference types.
     rust_target="wasm32-unknown-unknown",
     cpu="mvp",
+    app_heap=20 << 20,
     exports={"memory": "memory", "entrypoint": "(i32, i32) -> i32"},
     imports={
         "env.teaclave_open_input": "(i32) -> i32",
@@ -84,6 +93,7 @@ WEB = Platform(
         "release": "(i32, i32) -> i32",
         "picture": "(i32, i32, i32, i32) -> i32",
     },
+    params_exports={"params": "() -> i32", "check_params": "() -> i32"},
 )
 
 PLATFORMS = {platform.name: platform for platform in (TEACLAVE, WASI, WEB)}

@@ -204,6 +204,27 @@ def read(data: bytes | memoryview, where: str) -> Module:
     return _ModuleReader(_Reader(memoryview(data).cast("B"), where)).module()
 
 
+def without_custom_sections(data: bytes, where: str) -> bytes:
+    """A module as it ships: without names, without what its compilers said of themselves.
+
+    Args:
+        data: The module.
+        where: The file, as messages call it.
+
+    Raises:
+        BuildError: It is no sequence of sections.
+    """
+    reader = _Reader(memoryview(data), where)
+    parts = [reader.data[: reader.skip(8, "the header") + 8]]
+    while reader.at < reader.end:
+        start = reader.at
+        number = reader.byte("a section's number")
+        reader.skip(reader.u32("a section's size"), "a section")
+        if number:
+            parts.append(reader.data[start : reader.at])
+    return b"".join(parts)
+
+
 class _Reader:
     """A place in a binary. Every method reads on from there and raises BuildError rather than read past the end."""
 

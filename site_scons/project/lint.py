@@ -15,6 +15,7 @@ from pathlib import Path
 from onnx_wasm import toolchain
 from onnx_wasm.actions import rust_wrapper
 from onnx_wasm.errors import BuildError
+from project import wrapper_tests
 
 _WRAPPER = Path("wrapper")
 
@@ -57,7 +58,7 @@ def _clippy() -> bool | None:
     with tempfile.TemporaryDirectory(prefix="onnx-wasm-clippy-") as work:
         cargo = rust_wrapper.prepare(folder / "cargo", folder / "rustc", _WRAPPER, Path(work, "cargo"), crates)
         try:
-            for features in ("image", "image,graph"):
+            for features in wrapper_tests.FEATURES:
                 cargo.run(["clippy", "--all-targets", f"--features={features}", "--", "-D", "warnings"], label="clippy")
         except BuildError as error:
             sys.stdout.write(f"{error}\n")

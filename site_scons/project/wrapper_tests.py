@@ -11,8 +11,8 @@ from pathlib import Path
 from onnx_wasm.actions import common, rust_wrapper
 from onnx_wasm.errors import BuildError, Problem
 
-FEATURES = ("image", "image,graph")
-"""The sets of the crate's features that are tested: those of both executors."""
+FEATURES = ("image", "image,graph", "params")
+"""The sets of the crate's features that are tested: those of both executors, and of weights in a file."""
 
 _LABEL = "wrapper tests"
 

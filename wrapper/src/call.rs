@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use crate::descriptor::{Descriptor, Format, Tensor};
 use crate::files::{write_file, Files, Source};
-use crate::memory::{Area, Areas};
+use crate::memory::{Area, Areas, Params};
 use crate::npy;
 use crate::status::Status;
 
@@ -13,7 +13,7 @@ pub trait Model {
     /// Its descriptor; more bytes may follow.
     fn descriptor(&self) -> &[u8];
 
-    /// Its weights, aligned to 64 bytes, as many as the descriptor says.
+    /// Its weights, aligned to 64 bytes, as many as the descriptor says; not asked for if they come from a file.
     fn params(&self) -> *const u8;
 
     /// Computes the outputs from the inputs.
@@ -44,14 +44,32 @@ pub fn compute(
     check(descriptor, arguments)?;
     let inputs = Area::zeroed(descriptor.inputs_size)?;
     for tensor in &descriptor.inputs {
-        let name = file_of(arguments, tensor).ok_or(Status::MissingArgument)?;
+        let name = file_of(arguments, tensor.argument).ok_or(Status::MissingArgument)?;
         // SAFETY: the area was cleared, and nobody else refers to it.
         let bytes = unsafe { &mut *inputs.tensor(tensor) };
         read(files, name, tensor, descriptor.max_pixels, bytes)?;
     }
-    let areas = Areas::around(inputs, descriptor, model.params())?;
+    // After the inputs: what decoding a picture took is free again.
+    let params = params(model, descriptor, files, arguments)?;
+    let areas = Areas::around(inputs, params, descriptor)?;
     model.run(descriptor, &areas)?;
     Ok(areas)
+}
+
+#[cfg(feature = "params")]
+fn params(
+    _: &impl Model,
+    descriptor: &Descriptor,
+    files: &impl Files,
+    arguments: &[Argument],
+) -> Result<Params, Status> {
+    let name = file_of(arguments, descriptor.params_file.argument).ok_or(Status::MissingParams)?;
+    crate::params::read(files, name, descriptor).map(Params::Read)
+}
+
+#[cfg(not(feature = "params"))]
+fn params(model: &impl Model, _: &Descriptor, _: &impl Files, _: &[Argument]) -> Result<Params, Status> {
+    Ok(Params::Held(model.params()))
 }
 
 /// Writes the outputs that arguments name.
@@ -62,7 +80,7 @@ pub fn write_outputs(
     arguments: &[Argument],
 ) -> Result<(), Status> {
     for tensor in &descriptor.outputs {
-        if let Some(name) = file_of(arguments, tensor) {
+        if let Some(name) = file_of(arguments, tensor.argument) {
             write(files, name, tensor, areas.outputs.bytes(tensor))?;
         }
     }
@@ -80,8 +98,7 @@ pub fn result(descriptor: &Descriptor, areas: &Areas) -> Result<i32, Status> {
 /// Every argument is the model's and is given once.
 fn check(descriptor: &Descriptor, arguments: &[Argument]) -> Result<(), Status> {
     for (index, (key, _)) in arguments.iter().enumerate() {
-        let mut tensors = descriptor.inputs.iter().chain(&descriptor.outputs);
-        if key.to_bytes().is_empty() || !tensors.any(|tensor| tensor.argument == key.to_bytes()) {
+        if key.to_bytes().is_empty() || !keys(descriptor).any(|known| known == key.to_bytes()) {
             return Err(Status::UnknownArgument);
         }
         if arguments.iter().take(index).any(|(earlier, _)| earlier == key) {
@@ -91,9 +108,17 @@ fn check(descriptor: &Descriptor, arguments: &[Argument]) -> Result<(), Status> 
     Ok(())
 }
 
-/// The file that an argument names for a tensor.
-pub fn file_of<'a>(arguments: &[Argument<'a>], tensor: &Tensor) -> Option<&'a CStr> {
-    arguments.iter().find(|(key, _)| key.to_bytes() == tensor.argument).map(|&(_, file)| file)
+/// The keys of the arguments that the model has.
+fn keys<'a>(descriptor: &'a Descriptor) -> impl Iterator<Item = &'a [u8]> {
+    let tensors = descriptor.inputs.iter().chain(&descriptor.outputs).map(|tensor| tensor.argument);
+    #[cfg(feature = "params")]
+    let tensors = tensors.chain([descriptor.params_file.argument]);
+    tensors
+}
+
+/// The file that the argument of a key names.
+pub fn file_of<'a>(arguments: &[Argument<'a>], key: &[u8]) -> Option<&'a CStr> {
+    arguments.iter().find(|(its, _)| its.to_bytes() == key).map(|&(_, file)| file)
 }
 
 fn read<F: Files>(files: &F, name: &CStr, tensor: &Tensor, max_pixels: usize, bytes: &mut [u8]) -> Result<(), Status> {

@@ -15,6 +15,8 @@ const WORKING_MEMORY: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Descriptor<'a> {
     pub params_size: usize,
+    #[cfg(feature = "params")]
+    pub params_file: ParamsFile<'a>,
     pub workspace_size: usize,
     pub inputs_size: usize,
     pub outputs_size: usize,
@@ -24,6 +26,15 @@ pub struct Descriptor<'a> {
     pub argmax: Option<usize>,
     pub inputs: Vec<Tensor<'a>>,
     pub outputs: Vec<Tensor<'a>>,
+}
+
+/// The file that the weights come from.
+#[cfg(feature = "params")]
+#[derive(Debug)]
+pub struct ParamsFile<'a> {
+    /// The key of the argument that names it.
+    pub argument: &'a [u8],
+    pub sha256: [u8; 32],
 }
 
 /// An input or an output.
@@ -117,6 +128,12 @@ impl<'a> Words<'a> {
         let max_pixels = self.size()?;
         let returns = self.word()?;
         let return_output = self.size()?;
+        #[cfg(feature = "params")]
+        let params_file = self.params_file()?;
+        #[cfg(not(feature = "params"))]
+        if !self.string()?.is_empty() {
+            return None;
+        }
         let inputs = self.tensors(inputs_size)?;
         let outputs = self.tensors(outputs_size)?;
         let argmax = match returns {
@@ -129,6 +146,8 @@ impl<'a> Words<'a> {
         }
         Some(Descriptor {
             params_size,
+            #[cfg(feature = "params")]
+            params_file,
             workspace_size,
             inputs_size,
             outputs_size,
@@ -138,6 +157,14 @@ impl<'a> Words<'a> {
             inputs,
             outputs,
         })
+    }
+
+    #[cfg(feature = "params")]
+    fn params_file(&mut self) -> Option<ParamsFile<'a>> {
+        let argument = self.string().filter(|argument| !argument.is_empty())?;
+        let sha256 = self.bytes.get(..32)?.try_into().ok()?;
+        self.bytes = self.bytes.get(32..)?;
+        Some(ParamsFile { argument, sha256 })
     }
 
     fn tensors(&mut self, area_size: usize) -> Option<Vec<Tensor<'a>>> {

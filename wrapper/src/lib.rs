@@ -17,8 +17,12 @@ pub mod json_line;
 mod math;
 pub mod memory;
 pub mod npy;
+#[cfg(feature = "params")]
+pub mod params;
 #[cfg(target_arch = "wasm32")]
 mod platform;
+#[cfg(feature = "params")]
+pub mod sha256;
 pub mod status;
 #[cfg(target_arch = "wasm32")]
 mod tvm;

@@ -63,18 +63,36 @@ impl Drop for Area {
     }
 }
 
-/// The four areas of a model; the weights are part of the module.
+/// Where the weights stand.
+pub enum Params {
+    /// In the module's own data.
+    Held(*const u8),
+    /// In an area that was filled from a file.
+    Read(Area),
+}
+
+impl Params {
+    /// Where they start.
+    pub fn start(&self) -> *const u8 {
+        match self {
+            Params::Held(start) => *start,
+            Params::Read(area) => area.start(),
+        }
+    }
+}
+
+/// The four areas of a model.
 pub struct Areas {
     pub inputs: Area,
     pub outputs: Area,
     pub workspace: Area,
-    pub params: *const u8,
+    pub params: Params,
     pub params_size: usize,
 }
 
 impl Areas {
-    /// All of a model's areas, with its inputs where they are.
-    pub fn around(inputs: Area, descriptor: &Descriptor, params: *const u8) -> Result<Areas, Status> {
+    /// All of a model's areas, with its inputs and its weights where they are.
+    pub fn around(inputs: Area, params: Params, descriptor: &Descriptor) -> Result<Areas, Status> {
         Ok(Areas {
             inputs,
             outputs: Area::zeroed(descriptor.outputs_size)?,

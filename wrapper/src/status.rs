@@ -55,4 +55,6 @@ statuses! {
     BrokenGraph = -22, "the module is damaged: its graph cannot be run";
     UnknownInput = -23, "the model has no such input, or it is not an image";
     BadAddress = -24, "an address is not that of memory which was allocated for this";
+    MissingParams = -25, "the file of the weights is not given: the module does not hold them";
+    WrongParams = -26, "the file of the weights is not the one that the module was built with";
 }

@@ -1,4 +1,5 @@
 //! A call from its arguments to its result, with files in memory and a model that copies its input.
+#![cfg(not(feature = "params"))]
 
 mod support;
 

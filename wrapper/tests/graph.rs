@@ -8,7 +8,7 @@ use std::slice;
 use std::sync::Once;
 
 use wrapper::graph::{self, PackedFunction, TVMFFIEnvModRegisterSystemLibSymbol, Value};
-use wrapper::memory::{Area, Areas};
+use wrapper::memory::{Area, Areas, Params};
 use wrapper::status::Status;
 
 /// out = in + bias, four float32 each.
@@ -65,7 +65,7 @@ fn run(json: &str) -> Result<Vec<f32>, Status> {
         inputs: Area::zeroed(64).unwrap(),
         outputs: Area::zeroed(64).unwrap(),
         workspace: Area::scratch(128).unwrap(),
-        params: params.as_ptr().cast(),
+        params: Params::Held(params.as_ptr().cast()),
         params_size: 80,
     };
     unsafe { areas.inputs.start().cast::<[f32; 4]>().write([1.0, 2.0, 3.0, 4.0]) };

@@ -49,6 +49,13 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], No
     sys.exit(FAILED if status else 0)
 
 
+def add_params(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--params KEY FILE`` for modules that read their weights from a file: a list of at most one such pair."""
+    parser.add_argument(
+        "--params", nargs=2, action="append", default=[], metavar=("KEY", "FILE"), help="the weights, if in a file"
+    )
+
+
 def _attempt(run: Callable[[argparse.Namespace], None], arguments: argparse.Namespace, step: str) -> int:
     try:
         run(arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import mmap
 from collections.abc import Iterator
@@ -21,17 +22,22 @@ def run(arguments: argparse.Namespace) -> None:
     """Describes the model, puts its data beside its code and archives both."""
     graph = arguments.graph.read_bytes()
     inputs, outputs = _declared(arguments.declared)
-    described = interface.combine(json.loads(graph), inputs, outputs, str(arguments.manifest))
     graph_data = graph if arguments.executor == "graph" else b""
-    descriptor = interface.to_descriptor(described, len(graph_data))
+    platform = PLATFORMS[arguments.platform]
     with (
         written_whole(arguments.library, arguments.interface) as (library, interface_file),
         _mapped(arguments.params) as params,
         scratch_beside(arguments.library) as scratch,
     ):
+        params_file = None
+        if arguments.params_argument:
+            sha256 = hashlib.sha256(params).hexdigest()
+            params_file = interface.ParamsFile(arguments.params_argument, arguments.params.name, sha256)
+            platform = platform.with_params_in_file()
+        described = interface.combine(json.loads(graph), inputs, outputs, str(arguments.manifest), params_file)
         symbols = [
-            wasm.DataSymbol("onnx_wasm_descriptor", descriptor, 4),
-            wasm.DataSymbol("onnx_wasm_params", params, _ALIGNMENT),
+            wasm.DataSymbol("onnx_wasm_descriptor", interface.to_descriptor(described, len(graph_data)), 4),
+            *([] if params_file else [wasm.DataSymbol("onnx_wasm_params", params, _ALIGNMENT)]),
             *([wasm.DataSymbol("onnx_wasm_graph", graph_data)] if graph_data else []),
         ]
         data = scratch / "data.o"
@@ -43,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         statuses = {
             code: it.text for code, it in status.parse(arguments.statuses.read_text("utf-8"), "status.rs").items()
         }
-        json_ = interface.to_json(described, PLATFORMS[arguments.platform], arguments.executor, statuses)
+        json_ = interface.to_json(described, platform, arguments.executor, statuses)
         interface_file.write_text(json_, encoding="utf-8")
 
 
@@ -74,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--object", type=Path, required=True)
     parser.add_argument("--graph", type=Path, required=True)
     parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--params-argument", default="", help="names their file in a run; empty: the module holds them")
     parser.add_argument("--executor", choices=("aot", "graph"), required=True)
     parser.add_argument("--platform", choices=PLATFORMS, required=True)
     parser.add_argument("--statuses", type=Path, required=True, help="the wrapper's source of its error codes")

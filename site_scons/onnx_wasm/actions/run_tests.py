@@ -30,7 +30,7 @@ class Test:
     Args:
         name: What it is called in reports.
         key: Its place in the manifest.
-        inputs: For each input's argument the file to read.
+        inputs: For each input's argument the file to read, and for that of the weights if the module holds none.
         value: What the module must return; None if anything but an error will do.
         outputs: For each output's argument the file that what is written must equal.
     """
@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
         BuildError: The module cannot be loaded, or tests failed: all of them, each at its place in the manifest.
     """
     manifest = str(arguments.manifest)
-    tests = [_test(entry, arguments.directory) for entry in json.loads(arguments.tests)]
+    params = {key: Path(file) for key, file in arguments.params}
+    tests = [_test(entry, arguments.directory, params) for entry in json.loads(arguments.tests)]
     host = load(arguments.module)
     report, problems = [], []
     for test in tests:
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
         stamp.write_text(json.dumps({"tests": report}, indent=1) + "\n", encoding="utf-8")
 
 
-def _test(entry: dict[str, object], directory: Path) -> Test:
+def _test(entry: dict[str, object], directory: Path, params: dict[str, Path]) -> Test:
     inputs, outputs, value, index = entry["inputs"], entry["outputs"], entry["return_"], entry["index"]
     assert isinstance(index, int)
     assert isinstance(inputs, dict)
@@ -77,7 +78,7 @@ def _test(entry: dict[str, object], directory: Path) -> Test:
     return Test(
         name=str(entry.get("name") or " ".join(f"{key}={file}" for key, file in sorted(inputs.items()))),
         key=("test", index),
-        inputs={key: directory / file for key, file in inputs.items()},
+        inputs={key: directory / file for key, file in inputs.items()} | params,
         value=value,
         outputs={key: directory / file for key, file in outputs.items()},
     )
@@ -149,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--module", type=Path, required=True, help="the module to test")
     parser.add_argument("--tests", required=True, help="JSON: the manifest's tests")
     parser.add_argument("--directory", type=Path, required=True, help="the folder that the tests' paths start from")
+    common.add_params(parser)
     parser.add_argument("--stamp", type=Path, required=True, help="the report, written when every test passed")
     return parser
 

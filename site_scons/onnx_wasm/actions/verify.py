@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from onnx_wasm.actions.common import main, written_whole
+from onnx_wasm.actions.common import add_params, main, written_whole
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.hosts.loading import load
 from onnx_wasm.hosts.result import Host
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     report, problems = [], []
     for sample in _samples(interface["inputs"], how, label):
         wanted = _evaluated(evaluate, sample, constants, name, label)
-        for output, found in _run(host, sample, interface["outputs"], label).items():
+        for output, found in _run(host, sample, dict(arguments.params), interface["outputs"], label).items():
             tolerance = how["tolerances"].get(output, how["tolerance"] if found.dtype.kind == "f" else 0)
             try:
                 its = worst(output, found, wanted[output])
@@ -78,10 +78,12 @@ def _evaluated(
         raise BuildError(Problem(label, f"{sample.name}: {name} failed: {reason}", hint, key=("verify",))) from error
 
 
-def _run(host: Host, sample: Sample, outputs: list[dict[str, Any]], label: str) -> dict[str, np.ndarray]:
+def _run(
+    host: Host, sample: Sample, params: Mapping[str, str], outputs: list[dict[str, Any]], label: str
+) -> dict[str, np.ndarray]:
     """Runs the module on files and gives every output that it can write."""
     with tempfile.TemporaryDirectory(prefix="onnx-wasm-verify-") as folder:
-        arguments = {}
+        arguments = dict(params)
         for key, data in sample.files.items():
             arguments[key] = str(Path(folder, key))
             Path(folder, key).write_bytes(data)
@@ -100,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--module", type=Path, required=True, help="the module to verify")
     parser.add_argument("--interface", type=Path, required=True, help="its interface")
     parser.add_argument("--model", type=Path, required=True, help="the ONNX file that it was made from")
+    add_params(parser)
     parser.add_argument("--how", type=json.loads, required=True, help="what the manifest says of it")
     parser.add_argument("--report", type=Path, required=True, help="the report to write")
     return parser

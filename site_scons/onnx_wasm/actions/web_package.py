@@ -45,15 +45,17 @@ def run(arguments: argparse.Namespace) -> None:
     """Writes the folder, whole."""
     interface = json.loads(arguments.interface.read_text(encoding="utf-8"))
     texts = package(arguments.name, interface, arguments.license)
+    binaries = [arguments.module, *([arguments.params] if interface["params_file"] else [])]
     with whole_folder(arguments.folder) as folder:
         (folder / "demo").mkdir()
-        shutil.copyfile(arguments.module, folder / f"{arguments.name}.wasm")
+        for binary in binaries:
+            shutil.copyfile(binary, folder / f"{arguments.name}{binary.suffix}")
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
 
 
 def package(name: str, interface: Mapping[str, Any], license_: str = "") -> dict[str, str]:
-    """Makes all of a package but the module.
+    """Makes all of a package but the module and the file of its weights.
 
     Args:
         name: The model's, which its files have too.
@@ -65,13 +67,15 @@ def package(name: str, interface: Mapping[str, Any], license_: str = "") -> dict
     """
     inputs, outputs = ([_described(it) for it in interface[key]] for key in ("inputs", "outputs"))
     statuses = {it.code: it.text for it in status.statuses().values()}
-    model = {"name": name, "inputs": inputs, "outputs": outputs, "statuses": statuses}
+    params = interface["sizes"]["params"] if interface["params_file"] else None
+    model = {"name": name, "inputs": inputs, "outputs": outputs, "paramsSize": params, "statuses": statuses}
     words = {"__FILE__": name, "__NAME__": name, "__PACKAGE__": npm_name(name)}
+    texts = _params_texts(name) if interface["params_file"] else dict.fromkeys(_params_texts(name), "")
     return {
         f"{name}.js": _filled("glue.js", {**words, "__MODEL__": json.dumps(model, indent=2)}),
-        f"{name}.d.ts": _filled("glue.d.ts", {**words, **_types(inputs, outputs, statuses)}),
-        "package.json": _manifest(name, license_),
-        "README.md": _filled("README.md", {**words, **_tables(name, inputs, outputs)}),
+        f"{name}.d.ts": _filled("glue.d.ts", {**words, **texts, **_types(inputs, outputs, statuses)}),
+        "package.json": _manifest(name, license_, params is not None),
+        "README.md": _filled("README.md", {**words, **texts, **_tables(name, inputs, outputs)}),
         "index.html": _filled("index.html", {"__NAME__": html.escape(name)}),
         **{f"demo/{file}": _filled(f"demo/{file}", words if file == "demo.js" else {}) for file in DEMO},
     }
@@ -97,8 +101,20 @@ def _described(it: Tensor) -> dict[str, Any]:
     }
 
 
-def _manifest(name: str, license_: str) -> str:
+def _params_texts(name: str) -> dict[str, str]:
+    """What the templates leave open for a model whose weights are in a file; empty for others."""
+    return {
+        "__LOADHELP__": "\n * @param options Where the weights come from.",
+        "__LOADOPTIONS__": ", options?: LoadOptions",
+        "__LOADTYPES__": _filled("params.d.ts", {"__FILE__": name}),
+        "__LOADNOTE__": _filled("params.md", {"__FILE__": name}),
+        "__LOADFILE__": f"\n| `{name}.params` | its weights |",
+    }
+
+
+def _manifest(name: str, license_: str, has_params: bool) -> str:
     """The text of package.json."""
+    binaries = [f"{name}.{suffix}" for suffix in ("wasm", *(["params"] if has_params else []))]
     content = {
         "name": npm_name(name),
         "version": "0.0.0",
@@ -107,10 +123,10 @@ def _manifest(name: str, license_: str) -> str:
         "type": "module",
         "exports": {
             ".": {"types": f"./{name}.d.ts", "default": f"./{name}.js"},
-            **{f"./{file}": f"./{file}" for file in (f"{name}.wasm", "package.json")},
+            **{f"./{file}": f"./{file}" for file in (*binaries, "package.json")},
         },
         "types": f"./{name}.d.ts",
-        "files": [f"{name}.{suffix}" for suffix in ("js", "d.ts", "wasm")],
+        "files": [f"{name}.js", f"{name}.d.ts", *binaries],
         "sideEffects": False,
         "engines": {"node": ">=18"},
     }
@@ -190,6 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--license", default="", help="the model's licence, by its name in SPDX")
     parser.add_argument("--module", type=Path, required=True, help="the module, for the platform web")
     parser.add_argument("--interface", type=Path, required=True, help="its interface, as JSON")
+    parser.add_argument("--params", type=Path, help="the file of its weights, if it does not hold them")
     parser.add_argument("--folder", type=Path, required=True, help="the folder to write")
     return parser
 

@@ -26,6 +26,8 @@ _OPTIONAL = {
     "tail-call": "wasm_tail_call",
     "wide-arithmetic": "wasm_wide_arithmetic",
 }
+_BUILDS_ON = {"simd128": ("relaxed-simd",)}
+_MOST_PAGES = 1 << 16  # what 32 bits address
 _NEVER = ("wasm_custom_page_sizes", "wasm_function_references", "wasm_gc", "wasm_memory64", "wasm_stack_switching")
 
 
@@ -41,18 +43,37 @@ def check(data: bytes, platform: Platform, where: str) -> wasm.Module:
         What the module consists of.
 
     Raises:
-        BuildError: It imports what the platform does not offer, lacks an export or has one of another type, is invalid
-            or uses instructions that the platform's runtime does not know. All of it at once.
+        BuildError: It imports what the platform does not offer, lacks an export or has one of another type, asks for
+            more memory than there can be, is invalid or uses instructions that the platform's runtime does not know.
+            All of it at once.
     """
     module = wasm.read(data, where)
     problems = (
         *_import_problems(module, platform, where),
         *_export_problems(module, platform, where),
+        *_memory_problems(module, platform, where),
         *_instruction_problems(module, data, platform, where),
     )
     if problems:
         raise BuildError(problems)
     return module
+
+
+def features(data: bytes) -> tuple[str, ...]:
+    """The features, by LLVM's names, without which a module is not valid; none of those that every runtime has.
+
+    Args:
+        data: The module.
+    """
+    needed = tuple(it for it in _OPTIONAL if _rejection(_without(it), data))
+    return () if len(needed) == len(_OPTIONAL) else needed  # all: it is not valid with any
+
+
+def _without(feature: str) -> wasmtime.Config:
+    """Every optional feature but one, and what builds on that."""
+    left_out = (feature, *_BUILDS_ON.get(feature, ()))
+    left = tuple(it for it in _OPTIONAL if it not in left_out)
+    return config(Platform(name="", rust_target="", cpu="", features=left))
 
 
 def config(platform: Platform) -> wasmtime.Config:
@@ -90,6 +111,19 @@ def _export_problems(module: wasm.Module, platform: Platform, where: str) -> Ite
             yield Problem(where, f"does not export {name} ({type_}), which {platform.name} needs")
         elif export.type != type_:
             yield Problem(where, f"exports {name} as {export.type}; {platform.name} needs it as {type_}")
+
+
+def _memory_problems(module: wasm.Module, platform: Platform, where: str) -> Iterator[Problem]:
+    heap = platform.app_heap // wasm.PAGE_SIZE
+    for memory in module.memories:
+        most = _MOST_PAGES if memory.maximum is None else memory.maximum
+        if memory.minimum + heap > most:
+            needs = (
+                f"{memory.minimum} pages at first, {heap} more for {platform.name}"
+                if heap
+                else f"{memory.minimum} pages"
+            )
+            yield Problem(where, f"its memory of at most {most} pages is too small: it needs {needs}")
 
 
 def _instruction_problems(module: wasm.Module, data: bytes, platform: Platform, where: str) -> Iterator[Problem]:

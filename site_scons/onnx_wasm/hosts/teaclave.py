@@ -37,7 +37,7 @@ from onnx_wasm.platforms import TEACLAVE
 STACK_SIZE = 160 * 1024
 """Bytes of stack, as the executor sets it."""
 
-APP_HEAP_SIZE = 20 * 1024 * 1024
+APP_HEAP_SIZE = TEACLAVE.app_heap
 """Bytes behind the module's memory that the executor puts the arguments into."""
 
 _ERROR = -1

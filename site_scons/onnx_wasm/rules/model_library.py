@@ -34,6 +34,7 @@ def rule() -> Builder:
         INTERFACE: ``{"inputs": [...], "outputs": [...]}``: the manifest's tables, as ``dataclasses.asdict`` gives them.
         WASM_PLATFORM: Where the module will run. Default ``teaclave``.
         EXECUTOR: ``aot`` or ``graph``. Default ``aot``.
+        PARAMS_ARGUMENT: The argument that will name the file of the weights. Default: the module holds them.
         MANIFEST: The manifest that messages name.
     """
     return step.builder(_STEP, _arguments, _targets, prefix="lib", suffix=".a")
@@ -50,6 +51,7 @@ def _arguments(target: Sequence[File], source: Sequence[File], env: Environment)
             *("--object", source[0].path, "--graph", source[1].path, "--params", source[2].path),
             *("--platform", env.get("WASM_PLATFORM", "teaclave")),
             *("--executor", env.get("EXECUTOR", "aot"), "--declared", json.dumps(declared, sort_keys=True)),
+            *step.named("--params-argument", env.get("PARAMS_ARGUMENT", "")),
             *("--library", target[0].path, "--interface", target[1].path),
         ],
         ["--statuses", source[3].path, "--archiver", json.dumps(workspace.of(env).toolchain.archiver.command)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -106,10 +107,14 @@ def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **
     )
 
 
-def beside(target: File, suffix: str, prefix: str = "") -> File:
-    """A file in the target's folder whose name is the target's, up to its first suffix, with another suffix."""
-    stem = target.name.split(".")[0] if target.name.count(".") else target.name
-    return target.dir.File(f"{prefix}{stem}{suffix}")
+def beside(target: File, suffix: str) -> File:
+    """A file in the target's folder whose name is the target's with another suffix; a model's name may have dots."""
+    return target.dir.File(re.sub(r"(\.ir\.json|\.[^.]*)$", "", target.name) + suffix)
+
+
+def named(option: str, *values: str) -> list[str]:
+    """The words of an option, none of them if its first value is empty."""
+    return [option, *values] if values[0] else []
 
 
 def _literally(words: Sequence[str]) -> list[Literal]:

@@ -121,7 +121,8 @@ def _declare(env: Environment, model: Manifest) -> Node:
     for module in runnable:
         _declare_tests(env, model, module)
         _declare_verification(env, model, module)
-    env.AlwaysBuild(env.Alias(f"{name}.run", modules[0], run.action(modules[0])))
+    params = [(model.params.argument, node.path) for node in _params(model, modules[0])]
+    env.AlwaysBuild(env.Alias(f"{name}.run", modules[0], run.action(modules[0], params)))
     workspace.of(env).modules.extend(modules)
     return modules[0]
 
@@ -131,6 +132,7 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
     name, folder = model.model.target, env.Dir(f"$ONNX_WASM_BUILD/{platform}/{model.model.target}")
     compile_ = model.compile
     common = {"MANIFEST": model.path}
+    params = _params_argument(model)
     declared = {
         "inputs": [_without(it, "shape", "range", "value") for it in model.inputs if it.value is None],
         "outputs": [_without(it, "tolerance") for it in model.outputs],
@@ -156,6 +158,7 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
         INTERFACE=declared,
         WASM_PLATFORM=platform,
         EXECUTOR=compile_.executor,
+        PARAMS_ARGUMENT=params,
         **common,
     )
     wrapper = _wrapper(env, model, platform)
@@ -163,7 +166,23 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
         folder.File(f"{name}.profile.json"), [*compiled, wrapper], WASM_PLATFORM=platform, **common
     )
     env.Alias(f"{name}.{platform}.profile", profile)
-    return env.WasmModule(folder.File(f"{name}.wasm"), [library[0], wrapper], WASM_PLATFORM=platform, **common)[0]
+    return env.WasmModule(
+        folder.File(f"{name}.wasm"),
+        [library[0], wrapper],
+        WASM_PLATFORM=platform,
+        PARAMS_ARGUMENT=params,
+        **common,
+    )[0]
+
+
+def _params_argument(model: Manifest) -> str:
+    """The argument that names the file of the weights; empty if the module holds them."""
+    return model.params.argument if model.params.mode == "file" else ""
+
+
+def _params(model: Manifest, module: Node) -> list[Node]:
+    """The file of the weights beside a module; none if the module holds them."""
+    return [module.dir.File(f"{model.model.target}.params")] if model.params.mode == "file" else []
 
 
 def _frozen(model: Manifest) -> dict[str, object]:
@@ -180,6 +199,7 @@ def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:
     features = [
         *([PLATFORMS[platform].images] if any(it.format == "image" for it in model.inputs) else []),
         *(["graph"] if model.compile.executor == "graph" else []),
+        *(["params"] if model.params.mode == "file" else []),
     ]
     folder = "-".join(["wrapper", *features])
     library = env.File(f"$ONNX_WASM_BUILD/{platform}/{folder}/libwrapper.a")
@@ -192,7 +212,7 @@ def _declare_package(env: Environment, model: Manifest, module: Node) -> None:
     name = model.model.target
     package = env.WebPackage(
         module.dir.File(f"{name}.web/package.json"),
-        [module, module.dir.File(f"{name}.interface.json")],
+        [module, module.dir.File(f"{name}.interface.json"), *_params(model, module)],
         LICENSE=model.model.license or "",
         MANIFEST=model.path,
     )
@@ -207,9 +227,10 @@ def _declare_tests(env: Environment, model: Manifest, module: Node) -> None:
     files = sorted({file for _, test in model.own_tests for file in (*test.inputs.values(), *test.outputs.values())})
     report = env.WasmTest(
         module.dir.File(f"{model.model.target}.test.json"),
-        [module, *(_file(env, folder / file) for file in files)],
+        [module, *_params(model, module), *(_file(env, folder / file) for file in files)],
         TESTS=[{**dataclasses.asdict(it), "index": at} for at, it in model.own_tests],
         DIRECTORY=folder,
+        PARAMS_ARGUMENT=_params_argument(model),
         MANIFEST=model.path,
     )
     env.Alias(f"{model.model.target}.test", report)
@@ -231,8 +252,10 @@ def _declare_verification(env: Environment, model: Manifest, module: Node) -> No
         module.dir.File(f"{name}.verify.json"),
         [
             *(module, module.dir.File(f"{name}.interface.json"), _onnx_file(env, model)),
+            *_params(model, module),
             *(_file(env, model.path.parent / file) for file in files),
         ],
+        PARAMS_ARGUMENT=_params_argument(model),
         VERIFY=how,
         MANIFEST=model.path,
     )

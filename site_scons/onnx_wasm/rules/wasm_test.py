@@ -27,8 +27,9 @@ def rule() -> Builder:
 
     Args:
         target: The report, ``build/x/mnist.test.json``, there only if every test passed.
-        source: The module, then every file that the tests read.
+        source: The module, then every file that the tests read; with PARAMS_ARGUMENT, the file of the weights between.
         TESTS: The manifest's ``[[test]]``, as ``dataclasses.asdict`` gives them, each with its ``index`` among them.
+        PARAMS_ARGUMENT: The argument that names the file of the weights. Default: the module holds them.
         DIRECTORY: The folder that the tests' paths start from.
         MANIFEST: The manifest that messages name.
     """
@@ -38,4 +39,5 @@ def rule() -> Builder:
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
     tests = json.dumps(list(env["TESTS"]), sort_keys=True)
     files = ["--module", source[0].path, "--directory", str(env["DIRECTORY"]), "--stamp", target[0].path]
-    return step.Words([*files, "--tests", tests])
+    params = step.named("--params", env.get("PARAMS_ARGUMENT", ""), *(it.path for it in source[1:2]))
+    return step.Words([*files, *params, "--tests", tests])

@@ -39,10 +39,12 @@ def rule() -> Builder:
 
     Args:
         target: The report, ``build/x/mnist.verify.json``, there only if every output was close enough.
-        source: The module, its interface, the ONNX file, then every file that the tests read.
+        source: The module, its interface, the ONNX file, with PARAMS_ARGUMENT the file of the weights, then every file
+            that the tests read.
         VERIFY: The manifest's ``[verify]``, as ``dataclasses.asdict`` gives it, and what goes with it by name:
             ``ranges`` that inputs are drawn from, ``values`` of inputs that the module does not take, ``tolerances`` of
             outputs, ``shapes`` and ``dimensions`` that were frozen, ``tests`` and the ``directory`` of their files.
+        PARAMS_ARGUMENT: The argument that names the file of the weights. Default: the module holds them.
         MANIFEST: The manifest that messages name.
     """
     return step.builder(_STEP, _arguments, suffix=".verify.json", source_scanner=tvm_ir.external_data_scanner())
@@ -51,4 +53,5 @@ def rule() -> Builder:
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
     files = ["--module", source[0].path, "--interface", source[1].path, "--model", source[2].path]
     how = _DEFAULTS | dict(env.get("VERIFY", {}))
-    return step.Words([*files, "--how", json.dumps(how, sort_keys=True), "--report", target[0].path])
+    params = step.named("--params", env.get("PARAMS_ARGUMENT", ""), *(it.path for it in source[3:4]))
+    return step.Words([*files, *params, "--how", json.dumps(how, sort_keys=True), "--report", target[0].path])

@@ -20,7 +20,10 @@ _TEMPLATES = (
 _STEP = step.Step(
     "WebPackage",
     "web_package",
-    ("errors.py", "status.py", "actions/common.py", "actions/web_package.py", *_TEMPLATES),
+    (
+        *("errors.py", "status.py", "actions/common.py", "actions/web_package.py"),
+        *("web/params.d.ts", "web/params.md", *_TEMPLATES),
+    ),
     ("python",),
 )
 
@@ -32,7 +35,7 @@ def rule() -> Builder:
         target: The folder's ``package.json``, ``build/x/mnist.web/package.json``. The module, the ES module around it
             with its types, ``README.md`` and a page to try the model are put beside it.
         source: The module that ``WasmModule`` made for the platform ``web``, then the interface of its library. The
-            module's name is the model's.
+            module's name is the model's. Then the file of its weights, if it does not hold them.
         LICENSE: The model's licence, by its name in SPDX. Default: none is told.
         MANIFEST: The manifest that messages name.
     """
@@ -42,7 +45,8 @@ def rule() -> Builder:
 def _targets(target: list[File], source: list[File], env: Environment) -> tuple[list[Node], list[Node]]:
     name = _name(source)
     texts = [text.removeprefix("web/").replace("glue.", f"{name}.") for text in _TEMPLATES]
-    files = [target[0].dir.File(file) for file in (f"{name}.wasm", *texts)]
+    binaries = [f"{name}{suffix}" for suffix in (".wasm", *([".params"] if _params(source) else []))]
+    files = [target[0].dir.File(file) for file in (*binaries, *texts)]
     statuses = env.File(str(WRAPPER / "src" / "status.rs"))
     env.Clean(target, target[0].dir)
     return [target[0], *files], [*source, statuses]
@@ -52,9 +56,16 @@ def _arguments(target: Sequence[File], source: Sequence[File], env: Environment)
     return step.Words(
         [
             *("--name", _name(source), "--license", env.get("LICENSE", "")),
-            *("--module", source[0].path, "--interface", source[1].path, "--folder", target[0].dir.path),
+            *("--module", source[0].path, "--interface", source[1].path),
+            *(word for params in _params(source) for word in ("--params", params.path)),
+            *("--folder", target[0].dir.path),
         ]
     )
+
+
+def _params(source: Sequence[File]) -> Sequence[File]:
+    """The file of the weights, if there is one."""
+    return [file for file in source if file.name.endswith(".params")]
 
 
 def _name(source: Sequence[File]) -> str:

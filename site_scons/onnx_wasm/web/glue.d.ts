@@ -89,10 +89,10 @@ export interface Model {
 
 /** Where the module comes from. */
 export type Source = string | URL | Response | BufferSource | WebAssembly.Module;
-
+__LOADTYPES__
 /**
  * Loads the model.
  * @param source The module: its URL, the response to a request for it, its bytes, or the module compiled.
- *   Without one, the file beside this one.
+ *   Without one, the file beside this one.__LOADHELP__
  */
-export function load(source?: Source | PromiseLike<Source>): Promise<Model>;
+export function load(source?: Source | PromiseLike<Source>__LOADOPTIONS__): Promise<Model>;

@@ -2,10 +2,12 @@
 
 const MODEL = __MODEL__;
 
-const EXPORTS = ["memory", "inputs", "outputs", "run", "allocate", "release", "picture"];
-const OUT_OF_MEMORY = -16;
+const EXPORTS = ["memory", "inputs", "outputs", "run", "allocate", "release", "picture",
+  ...(MODEL.paramsSize === null ? [] : ["params", "check_params"])];
 const IMAGE_TOO_LARGE = -15;
+const OUT_OF_MEMORY = -16;
 const MODEL_FAILED = -17;
+const WRONG_PARAMS = -26;
 
 /** The element type of each dtype: the array that holds it, and others that are taken for it. */
 const ARRAYS = {
@@ -42,36 +44,100 @@ export class ModelError extends Error {
  * Loads the model.
  * @param source The module: its URL, the response to a request for it, its bytes, or the module compiled.
  *   Without one, the file beside this one.
+ * @param options `params`: the weights, if the module does not hold them: their URL, the response to a request for
+ *   them, or their bytes. Without them, the file beside this one.
  */
-export async function load(source = new URL("./__FILE__.wasm", import.meta.url)) {
-  const module = await compile(await source);
+export async function load(source = new URL("./__FILE__.wasm", import.meta.url), options = {}) {
+  const weights = MODEL.paramsSize === null ? null : (options.params ?? new URL("./__FILE__.params", import.meta.url));
+  // Both at once: over a network, each takes its time.
+  const [module, parts] = await Promise.all([Promise.resolve(source).then(compile), Promise.resolve(weights).then(partsOf)]);
   const missing = EXPORTS.filter((name) => !WebAssembly.Module.exports(module).some((it) => it.name === name));
   if (missing.length || WebAssembly.Module.imports(module).length) {
     throw new Error(`this is not the module of ${MODEL.name} for the web: it ${
       missing.length ? `does not export ${missing.join(", ")}` : "has imports"}`);
   }
-  return new Model(module, await WebAssembly.instantiate(module));
+  const { exports } = await WebAssembly.instantiate(module);
+  if (parts) await fill(exports, parts);
+  return new Model(module, exports);
 }
 
 async function compile(source) {
   if (source instanceof WebAssembly.Module) return source;
   if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return WebAssembly.compile(source);
-  if (typeof source === "string" || source instanceof URL) return compile(await request(source));
+  if (typeof source === "string" || source instanceof URL) {
+    const url = located(source);
+    if (url.protocol !== "file:") return compile(await fetch(url));
+    const { readFile } = await import(/* webpackIgnore: true */ /* @vite-ignore */ "node:fs/promises");
+    return WebAssembly.compile(await readFile(url));
+  }
   // Last, as Node.js takes longer to get its Response ready than a small model to answer.
-  if (typeof Response !== "undefined" && source instanceof Response) {
-    if (!source.ok) throw new Error(`${source.url}: ${source.status} ${source.statusText}`.trim());
-    const type = source.headers.get("Content-Type") ?? "";
+  if (isResponse(source)) {
+    const type = received(source).headers.get("Content-Type") ?? "";
     if (type.startsWith("application/wasm")) return WebAssembly.compileStreaming(source);
     return WebAssembly.compile(await source.arrayBuffer());
   }
   throw new TypeError("load() takes a URL, a Response, an ArrayBuffer or a WebAssembly.Module");
 }
 
-async function request(source) {
-  const url = new URL(source, globalThis.location?.href);
-  if (url.protocol !== "file:") return fetch(url);
-  const { readFile } = await import(/* webpackIgnore: true */ /* @vite-ignore */ "node:fs/promises");
-  return readFile(url);
+/** The bytes of a source, in parts as they come, so that large weights need not be held twice. */
+async function partsOf(source) {
+  if (source === null) return null;
+  if (source instanceof ArrayBuffer) return [new Uint8Array(source)];
+  if (ArrayBuffer.isView(source)) return [new Uint8Array(source.buffer, source.byteOffset, source.byteLength)];
+  if (typeof source === "string" || source instanceof URL) {
+    const url = located(source);
+    return url.protocol === "file:" ? fileOf(url) : partsOf(await fetch(url));
+  }
+  if (isResponse(source)) return bodyOf(received(source));
+  throw new TypeError("the params of load() are a URL, a Response or an ArrayBuffer");
+}
+
+async function* fileOf(url) {
+  const { createReadStream } = await import(/* webpackIgnore: true */ /* @vite-ignore */ "node:fs");
+  yield* createReadStream(url);
+}
+
+/** The parts of a body: not every browser iterates over its stream. */
+async function* bodyOf({ body }) {
+  const reader = body?.getReader();
+  try {
+    for (let it = await reader?.read(); it && !it.done; it = await reader.read()) yield it.value;
+  } finally {
+    reader?.cancel().catch(() => {}); // what is wrong with it was told before
+  }
+}
+
+function located(source) {
+  return new URL(source, globalThis.location?.href);
+}
+
+function isResponse(source) {
+  return typeof Response !== "undefined" && source instanceof Response;
+}
+
+function received(response) {
+  if (!response.ok) throw new Error(`${response.url}: ${response.status} ${response.statusText}`.trim());
+  return response;
+}
+
+/** Gives a module its weights. */
+async function fill(exports, parts) {
+  const place = weightsOf(exports);
+  let size = 0;
+  for await (const part of parts) {
+    if (part.length > place.length - size) throw new ModelError(WRONG_PARAMS, MODEL.name);
+    place.set(part, size);
+    size += part.length;
+  }
+  if (size < place.length) throw new ModelError(WRONG_PARAMS, MODEL.name);
+  succeed(exports.check_params(), MODEL.name);
+}
+
+/** Where the weights stand in a module's memory. */
+function weightsOf(exports) {
+  const address = exports.params() >>> 0;
+  if (address === 0) throw new ModelError(OUT_OF_MEMORY, MODEL.name);
+  return new Uint8Array(exports.memory.buffer, address, MODEL.paramsSize);
 }
 
 /** A loaded model. It runs one thing at a time, and can be used again after it has thrown. */
@@ -79,9 +145,9 @@ class Model {
   #module;
   #exports;
 
-  constructor(module, instance) {
+  constructor(module, exports) {
     this.#module = module;
-    this.#exports = instance.exports;
+    this.#exports = exports;
   }
 
   /**
@@ -101,7 +167,12 @@ class Model {
     } catch (error) {
       if (error instanceof ModelError) throw error;
       // It trapped, and what it was doing is left half done: begin with a new instance.
-      this.#exports = new WebAssembly.Instance(this.#module).exports;
+      const { exports } = new WebAssembly.Instance(this.#module);
+      if (MODEL.paramsSize !== null) {
+        weightsOf(exports).set(weightsOf(this.#exports));
+        succeed(exports.check_params(), MODEL.name);
+      }
+      this.#exports = exports;
       throw new ModelError(MODEL_FAILED, MODEL.name, { cause: error });
     }
   }

@@ -91,7 +91,7 @@ impl<'a> Graph<'a> {
                 b"inputs" => (areas.inputs.start(), areas.inputs.size()),
                 b"outputs" => (areas.outputs.start(), areas.outputs.size()),
                 b"workspace" => (areas.workspace.start(), areas.workspace.size()),
-                b"params" => (areas.params as *mut u8, areas.params_size),
+                b"params" => (areas.params.start() as *mut u8, areas.params_size),
                 _ => return None,
             };
             if offset.checked_add(size)? > area_size {

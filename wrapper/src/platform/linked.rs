@@ -10,6 +10,7 @@ use crate::status::Status;
 
 extern "C" {
     static onnx_wasm_descriptor: [u8; 0];
+    #[cfg(not(feature = "params"))]
     static onnx_wasm_params: [u8; 0];
 
     /// The linker's: the end of all that the module holds from its start.
@@ -43,6 +44,12 @@ impl Model for LinkedModel {
         }
     }
 
+    #[cfg(feature = "params")]
+    fn params(&self) -> *const u8 {
+        std::ptr::null()
+    }
+
+    #[cfg(not(feature = "params"))]
     fn params(&self) -> *const u8 {
         // SAFETY: only its address is taken.
         unsafe { onnx_wasm_params.as_ptr() }
@@ -55,7 +62,7 @@ impl Model for LinkedModel {
         }
         // SAFETY: the areas are of the descriptor's sizes.
         let result = unsafe {
-            onnx_wasm_run(areas.inputs.start(), areas.outputs.start(), areas.params, areas.workspace.start())
+            onnx_wasm_run(areas.inputs.start(), areas.outputs.start(), areas.params.start(), areas.workspace.start())
         };
         if result == 0 {
             Ok(())

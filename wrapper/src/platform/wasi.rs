@@ -82,7 +82,7 @@ fn run() -> Result<(), Status> {
     let descriptor = Descriptor::parse(model.descriptor())?;
     let mut arguments = arguments()?;
     if let [input] = descriptor.inputs.as_slice() {
-        if file_of(&arguments, input).is_none() {
+        if file_of(&arguments, input.argument).is_none() {
             arguments.push((c_string(input.argument)?, c_string(STANDARD)?));
         }
     }
@@ -92,7 +92,7 @@ fn run() -> Result<(), Status> {
         arguments.into_iter().partition(|(_, file)| file.to_bytes() == STANDARD);
     write_outputs(&descriptor, &areas, &files, &written)?;
     let value = result(&descriptor, &areas)?;
-    let outputs = descriptor.outputs.iter().filter(|tensor| file_of(&printed, tensor).is_some());
+    let outputs = descriptor.outputs.iter().filter(|tensor| file_of(&printed, tensor.argument).is_some());
     let mut line = StandardOutput { buffer: [0; BUFFER_SIZE], used: 0 };
     json_line::write(&mut line, value, outputs.map(|tensor| (tensor, areas.outputs.bytes(tensor))))
         .and_then(|()| line.flush())

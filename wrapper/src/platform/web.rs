@@ -2,6 +2,8 @@
 //! read; it puts pictures into memory that it asks for. Every call that cannot be served answers with a negative [`Status`],
 //! or 0 in place of an address, and the next one is served.
 
+#[cfg(feature = "params")]
+use std::cell::Cell;
 use std::cell::UnsafeCell;
 #[cfg(feature = "pixels")]
 use std::slice;
@@ -15,7 +17,7 @@ use crate::descriptor::Format;
 use crate::image::{resize, Picture};
 #[cfg(feature = "pixels")]
 use crate::memory;
-use crate::memory::{Area, Areas};
+use crate::memory::{Area, Areas, Params};
 use crate::status::Status;
 
 /// Where the inputs stand; 0 if there is no memory for them.
@@ -33,7 +35,24 @@ pub extern "C" fn outputs() -> i32 {
 /// Computes the outputs from the inputs. Returns 0.
 #[no_mangle]
 pub extern "C" fn run() -> i32 {
-    code(instance().and_then(|it| LinkedModel::get().run(&it.descriptor, &it.areas)))
+    code(instance().and_then(Instance::run))
+}
+
+/// Where the weights stand, for the host to put them there; 0 if there is no memory for them.
+#[cfg(feature = "params")]
+#[no_mangle]
+pub extern "C" fn params() -> i32 {
+    instance().map_or(0, |instance| {
+        instance.has_params.set(false);
+        address(instance.areas.params.start())
+    })
+}
+
+/// Takes the weights that the host put there, if they are those that the module was built with. Returns 0.
+#[cfg(feature = "params")]
+#[no_mangle]
+pub extern "C" fn check_params() -> i32 {
+    code(instance().and_then(Instance::check_params))
 }
 
 /// Gives memory, for pixels; 0 if there is none.
@@ -58,7 +77,7 @@ pub extern "C" fn picture(input: i32, address: i32, width: i32, height: i32) -> 
 #[cfg(feature = "pixels")]
 fn fill(input: i32, address: i32, width: i32, height: i32) -> Result<(), Status> {
     const RGBA: usize = 4;
-    let Instance { descriptor, areas } = instance()?;
+    let Instance { descriptor, areas, .. } = instance()?;
     let input = usize::try_from(input).ok().and_then(|index| descriptor.inputs.get(index));
     let (input, image) = match input.map(|input| (input, &input.format)) {
         Some((input, Format::Image(image))) => (input, image),
@@ -88,14 +107,43 @@ const WORKING_MEMORY: usize = 16 << 10;
 struct Instance {
     descriptor: Descriptor<'static>,
     areas: Areas,
+    /// The weights were put where they belong, and are the right ones.
+    #[cfg(feature = "params")]
+    has_params: Cell<bool>,
 }
 
 impl Instance {
     fn new() -> Result<Instance, Status> {
         let model = LinkedModel::get();
         let descriptor = Descriptor::parse(model.descriptor())?;
-        let areas = Areas::around(Area::zeroed(descriptor.inputs_size)?, &descriptor, model.params())?;
-        Ok(Instance { descriptor, areas })
+        #[cfg(feature = "params")]
+        let params = Params::Read(Area::zeroed(descriptor.params_size)?);
+        #[cfg(not(feature = "params"))]
+        let params = Params::Held(model.params());
+        let areas = Areas::around(Area::zeroed(descriptor.inputs_size)?, params, &descriptor)?;
+        Ok(Instance {
+            descriptor,
+            areas,
+            #[cfg(feature = "params")]
+            has_params: Cell::new(false),
+        })
+    }
+
+    fn run(&self) -> Result<(), Status> {
+        #[cfg(feature = "params")]
+        if !self.has_params.get() {
+            return Err(Status::MissingParams);
+        }
+        LinkedModel::get().run(&self.descriptor, &self.areas)
+    }
+
+    #[cfg(feature = "params")]
+    fn check_params(&self) -> Result<(), Status> {
+        if let Params::Read(area) = &self.areas.params {
+            crate::params::check(area, &self.descriptor)?;
+        }
+        self.has_params.set(true);
+        Ok(())
     }
 }
 

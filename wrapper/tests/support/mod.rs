@@ -119,6 +119,9 @@ pub struct Interface {
     pub max_pixels: u32,
     pub returns: u32,
     pub return_output: u32,
+    /// Empty unless the weights come from a file.
+    pub params_argument: &'static str,
+    pub params_sha256: Vec<u8>,
 }
 
 impl Interface {
@@ -132,6 +135,8 @@ impl Interface {
             max_pixels: 1 << 16,
             returns: 1,
             return_output: 0,
+            params_argument: "",
+            params_sha256: Vec::new(),
         }
     }
 
@@ -147,6 +152,8 @@ impl Interface {
             self.returns,
             self.return_output,
         ]);
+        bytes.extend(string(self.params_argument));
+        bytes.extend(&self.params_sha256);
         for tensors in [&self.inputs, &self.outputs] {
             bytes.extend(words(&[tensors.len() as u32]));
             bytes.extend(tensors.concat());
