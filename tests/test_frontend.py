@@ -382,3 +382,18 @@ def test_the_graph_is_the_same_in_every_process(tmp_path: Path) -> None:
         for seed in ("1", "2")
     }  # fmt: skip
     assert len(said) == 1
+
+
+def test_weights_beyond_what_wasm32_can_hold_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    its = model(nodes, {"x": ("float32", [1, 32768])}, {"y": ("float32", [1, 32768])}, {"w": np.ones(1, "float32")})
+    weights = its.graph.initializer[0]
+    del weights.dims[:]
+    weights.dims.extend([32768, 32768])
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.append(onnx.StringStringEntryProto(key="location", value="there-is-no.bin"))
+    (tmp_path / "m.onnx").write_bytes(its.SerializeToString())
+    message = r"has 4,294,967,296 bytes of weights; a wasm32 module has 4 GiB of memory, of which weights can be 2 GiB"
+    with pytest.raises(BuildError, match=message):
+        frontend.load(tmp_path / "m.onnx", {}, {}, "model.toml", is_known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def parse(path: Path) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
         BuildError: It is no ONNX model, or a damaged one.
     """
     model = _decoded(path)
+    _check_size(model, path)
     values = _take_initialisers(model, path)
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
@@ -67,6 +69,20 @@ def _decoded(path: Path) -> onnx.ModelProto:
         raise BuildError(Problem(str(path), f"not an ONNX model that can be built: {reason}", "export it again"))
     model.ir_version = max(model.ir_version, _INITIALISERS_ALONE)
     return model
+
+
+def _check_size(model: onnx.ModelProto, path: Path) -> None:
+    """Refuses weights that no module can hold before any of them is read."""
+    nbytes = sum(math.prod(it.dims) * _itemsize(it.data_type) for it in model.graph.initializer)
+    if nbytes > _LARGEST:
+        message = f"has {nbytes:,} bytes of weights; a wasm32 module has 4 GiB of memory, of which weights can be 2 GiB"
+        raise BuildError(Problem(str(path), message, "quantise the model, or cut it into parts"))
+
+
+def _itemsize(dtype: int) -> int:
+    """Bytes of an element; 0 for what is told of later."""
+    known = dtype in onnx.TensorProto.DataType.values() and dtype != onnx.TensorProto.UNDEFINED
+    return int(onnx.helper.tensor_dtype_to_np_dtype(dtype).itemsize) if known else 0
 
 
 def _take_initialisers(model: onnx.ModelProto, path: Path) -> dict[str, np.ndarray]:
