@@ -38,6 +38,7 @@ ALLOWED = {
         *("verification.reference", "verification.samples", "verification.tensors"),
     },
     "symbols": {"errors", "wasm"},
+    "workspace_file": {"errors", *TOML},
 }
 """What of ours each module may import. Folders have tests of their own."""
 
@@ -103,8 +104,14 @@ def test_every_module_at_the_top_has_its_rule() -> None:
 @pytest.mark.parametrize("path", files("rules"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_rules_declare(path: Path) -> None:
     assert others(path) <= {"SCons"}
-    known = {"errors", "external_data", "manifest", "platforms", "toolchain"}
-    assert all(name in known or name.split(".")[0] == "rules" for name in ours(path))
+    known = {"errors", "external_data", "manifest", "platforms", "toolchain", "workspace_file"}
+    assert all(name in known or name.split(".")[0] in ("rules", "strategies") for name in ours(path))
+
+
+@pytest.mark.parametrize("path", files("strategies"), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_strategies_know_what_is_chosen_and_nothing_of_what_they_run(path: Path) -> None:
+    known = {"errors", "toml_tables", "workspace_file"}
+    assert all(name in known or name.split(".")[0] == "strategies" for name in ours(path))
 
 
 @pytest.mark.parametrize("path", files("compiler"), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -124,7 +131,9 @@ def test_only_the_rules_import_scons(name: str) -> None:
     assert not any(it.split(".")[0] == "rules" for it in ours(MODULES[name]))
 
 
-@pytest.mark.parametrize("name", ["errors", "toolchain", "remedies", "bootstrap", "external_data", "manifest"])
+@pytest.mark.parametrize(
+    "name", ["errors", "toolchain", "remedies", "bootstrap", "external_data", "manifest", "workspace_file"]
+)
 def test_what_runs_before_the_venv_or_in_every_build_is_standard_library(name: str) -> None:
     assert not others(PACKAGE / f"{name}.py")
 

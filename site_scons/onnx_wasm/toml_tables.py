@@ -226,7 +226,7 @@ class Table(NamedTuple):
         for key in table:
             if key not in keys:
                 hint = did_you_mean(key, keys) or f"the keys here are {', '.join(keys)}"
-                found.append(Finding((*place, key), f"{label((*place, key))} is not a key of a manifest", hint))
+                found.append(Finding((*place, key), f"{label((*place, key))} is not a key here", hint))
         if self.complete:
             self.complete(values, place, found)
         return values
@@ -305,7 +305,7 @@ def parse(path: Path) -> tuple[str, dict[str, Any]]:
         return text, tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise BuildError(Problem(f"{file}:{line}", "is not UTF-8 text", "is it a manifest at all?")) from None
+        raise BuildError(Problem(f"{file}:{line}", "is not UTF-8 text", "is it TOML at all?")) from None
     except RecursionError:
         raise BuildError(Problem(file, "is nested too deeply")) from None
     except ValueError as error:

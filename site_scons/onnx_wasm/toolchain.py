@@ -82,6 +82,15 @@ class Tool:
         """The words that start this tool."""
         return (str(self.path), *self.arguments)
 
+    def roots(self) -> tuple[Path, ...]:
+        """The files and folders that it consists of, so far as they are its own and not the system's."""
+        if self.name == "python":
+            return (Path(sys.prefix), Path(sys.base_prefix))
+        if self.path.is_dir():
+            return (self.path,)
+        programs = (self.path, self.path.resolve())
+        return tuple(it.parents[1] if (it.parents[1] / "lib").is_dir() else it for it in programs)
+
 
 @dataclass(frozen=True)
 class Toolchain:

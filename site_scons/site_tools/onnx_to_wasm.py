@@ -4,7 +4,6 @@ The name is not that of a package: SCons would put the tool in its place.
 """
 
 import atexit
-from pathlib import Path
 
 from onnx_wasm.rules import (
     model_fetch,
@@ -25,7 +24,7 @@ from onnx_wasm.rules import (
 def generate(env):
     """Registers the rules and ``WasmModel``, which composes them."""
     env.SetDefault(ONNX_WASM_BUILD="#build")
-    env["ONNX_WASM"] = workspace.Workspace(Path(env.Dir("$ONNX_WASM_BUILD").get_abspath()))
+    workspace.set_up(env)
     env["BUILDERS"]["ModelFetch"] = model_fetch.rule()
     env["BUILDERS"]["TvmIr"] = tvm_ir.rule()
     env["BUILDERS"]["WasmObject"] = wasm_object.rule()

@@ -56,7 +56,7 @@ def _arguments(target: Sequence[File], _source: Sequence[File], env: Environment
         ["--platform", env.get("WASM_PLATFORM", "teaclave"), *features, "--library", target[0].path],
         [
             *("--rustc", str(tools.rustc.path), "--cargo", str(tools.cargo.path), *crates),
-            *("--source", str(WRAPPER), "--work", _work(target[0])),
+            *("--source", env.Dir(str(WRAPPER)).path, "--work", _work(target[0])),
         ],
     )
 

@@ -6,30 +6,51 @@ import functools
 import hashlib
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from SCons.Action import Action
+import SCons.Action
+from SCons.Action import CommandAction
 from SCons.Builder import Builder
 from SCons.Environment import Base as Environment
+from SCons.Errors import BuildError
+from SCons.Executor import Executor
 from SCons.Node import Node
-from SCons.Node.FS import File
+from SCons.Node.FS import Base, File
 from SCons.Subst import Literal
 
 from onnx_wasm.rules import workspace
+from onnx_wasm.strategies import local
+from onnx_wasm.strategies.action import Action
 
 _PACKAGE = Path(__file__).parents[1]
+_FOR_MESSAGES = ("manifest.py", "toml_lines.py", "toml_tables.py")
+"""What every action reads of this package to find the line of a manifest that is to blame."""
+
 _ENV = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "PYTHONPATH": str(_PACKAGE.parent),
     "PYTHONHASHSEED": "0",
+    "PYTHONSAFEPATH": "1",
+    "OPENBLAS_NUM_THREADS": "1",  # sums that do not depend on how many processors there are
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
 }
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What an action is expected to need.
+
+    Args:
+        base: Bytes, whatever the model.
+        per_byte: Bytes for each byte of its source files.
+    """
+
+    base: int = 100_000_000
+    per_byte: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +64,8 @@ class Step:
         tools: The tools it uses, by the names of ``toolchain.Toolchain``'s fields.
         outside: Whether it reaches out of the build: then it sees the user's environment, which has proxies,
             certificates and the settings of other programs.
+        folder: Whether its targets are all that is in the folder of the first.
+        memory: What it is expected to need.
     """
 
     rule: str
@@ -50,6 +73,8 @@ class Step:
     sources: tuple[str, ...]
     tools: tuple[str, ...]
     outside: bool = False
+    folder: bool = False
+    memory: Memory = Memory()
 
 
 @dataclass(frozen=True)
@@ -78,17 +103,15 @@ def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **
         emitter: The rule's own, which names its targets.
         options: More for SCons's ``Builder``.
     """
+    shown = {"cmdstr": None if _verbose() else f"{step.rule} $TARGET"}
 
-    def command(
-        source: Sequence[File], target: Sequence[File], env: Environment, for_signature: bool
-    ) -> list[list[Literal]]:
+    def command(source: Sequence[File], target: Sequence[File], env: Environment, for_signature: bool) -> object:
         words = arguments(target, source, env)
         signed = ["-m", f"onnx_wasm.actions.{step.action}", *words.signed]
         if for_signature:
-            return [_literally(signed)]
-        manifest = env.get("MANIFEST", "")
-        place = ["--manifest", str(manifest)] if manifest else []
-        return [_literally([sys.executable, *signed, *words.unsigned, *place])]
+            return [[Literal(word) for word in signed]]  # SCons neither expands nor quotes them
+        manifest = str(env.get("MANIFEST", ""))
+        return _Run(step, [*words.signed, *words.unsigned, *named("--manifest", manifest)], manifest, **shown)
 
     def emit(target: list[File], source: list[File], env: Environment) -> tuple[list[Node], list[Node]]:
         targets, sources = emitter(target, source, env) if emitter else (target, source)
@@ -97,14 +120,53 @@ def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **
             _distrust_if_altered(env, node)
         return targets, sources
 
-    # Whatever the environment's own ENV and SPAWN are: an action sees a fixed environment and no shell.
-    return Builder(
-        action=Action(command, f"{step.rule} $TARGET" if not _verbose() else None, generator=True),
-        emitter=emit,
-        SPAWN=_spawn_outside if step.outside else _spawn,
-        ESCAPE=str,
-        **options,
-    )
+    return Builder(action=SCons.Action.Action(command, generator=True, **shown), emitter=emit, **options)
+
+
+class _Run(CommandAction):  # type: ignore[misc] # SCons has no types
+    """What SCons executes: an action, by the strategy of its workspace, in a fixed environment and without a shell."""
+
+    def __init__(self, step: Step, words: Sequence[str], manifest: str, **shown: str | None) -> None:
+        super().__init__([sys.executable, "-m", f"onnx_wasm.actions.{step.action}", *words], **shown)
+        self._step, self._words, self._manifest = step, tuple(words), manifest
+
+    def process(self, *_args: object, **_kwargs: object) -> tuple[list[list[str]], bool, bool]:
+        """The command as SCons prints it: the words as they are."""
+        return [self.cmd_list], False, False
+
+    def execute(
+        self, target: list[File], source: list[File], env: Environment, executor: Executor | None = None
+    ) -> object:
+        """Runs the action.
+
+        Returns:
+            0, or SCons's error.
+        """
+        nodes = executor.get_all_targets() if executor else target
+        read = [node for each in nodes for node in each.children(scan=False) if isinstance(node, Base)]
+        its = self._action(env, nodes, [*source, *read])
+        status = workspace.of(env).strategy.run(its)
+        return BuildError(errstr=f"Error {status}", status=status, action=self, command=self.cmd_list) if status else 0
+
+    def _action(self, env: Environment, targets: Sequence[File], sources: Sequence[Base]) -> Action:
+        step, top = self._step, Path(env.fs.Top.get_abspath())
+        inputs = dict.fromkeys(node.rfile().path for node in sources)
+        size = sum(Path(path).stat().st_size for path in inputs if Path(path).is_file())
+        own = _PACKAGE.relative_to(top) if _PACKAGE.is_relative_to(top) else _PACKAGE
+        fixed = _ENV | {"PYTHONPATH": str(own.parent)}
+        return Action(
+            rule=step.rule,
+            module=f"onnx_wasm.actions.{step.action}",
+            arguments=self._words,
+            inputs=(*inputs, *(str(own / file) for file in _files(step.sources))),
+            consulted=(*([self._manifest] if self._manifest else []), *(str(own / file) for file in _FOR_MESSAGES)),
+            tools=_roots(env, step),
+            outputs=tuple(node.path for node in targets),
+            folder=targets[0].dir.path if step.folder else "",
+            environment=_with_users_own(fixed) if step.outside else fixed,
+            memory=int(step.memory.base + step.memory.per_byte * size),
+            outside=step.outside,
+        )
 
 
 def beside(target: File, suffix: str) -> File:
@@ -117,31 +179,14 @@ def named(option: str, *values: str) -> list[str]:
     return [option, *values] if values[0] else []
 
 
-def _literally(words: Sequence[str]) -> list[Literal]:
-    """Words as they are: SCons neither expands nor quotes them."""
-    return [Literal(word) for word in words]
+def start(words: Sequence[str]) -> int:
+    """Runs a program of ours in the environment that every action sees, and gives its exit status."""
+    return local.start(words, _ENV | {"PYTHONPATH": str(_PACKAGE.parent)})
 
 
-def start(words: Sequence[str], around: Mapping[str, str] = {}) -> int:
-    """Runs a program without a shell and gives its exit status.
-
-    Args:
-        words: Its command line.
-        around: More variables for the environment that every action sees.
-    """
-    environ = {**_ENV, **around, "ONNX_WASM_PARENT": str(os.getpid())}
-    return subprocess.run([str(word) for word in words], env=environ, check=False).returncode
-
-
-def _spawn(_shell: str, _escape: object, _name: str, words: Sequence[str], _env: Mapping[str, str]) -> int:
-    return start(words)
-
-
-def _spawn_outside(_shell: str, _escape: object, _name: str, words: Sequence[str], _env: Mapping[str, str]) -> int:
-    fixed = _ENV.keys() - {"PATH"}
-    return start(
-        words, {key: it for key, it in os.environ.items() if key not in fixed and not key.startswith("PYTHON")}
-    )
+def _with_users_own(fixed: Mapping[str, str]) -> dict[str, str]:
+    users = {key: it for key, it in os.environ.items() if not key.startswith("PYTHON")}
+    return {**users, **fixed, "PATH": users.get("PATH", fixed["PATH"])}
 
 
 def _verbose() -> bool:
@@ -158,14 +203,30 @@ def _source_value(env: Environment, step: Step) -> Node:
     return env.Value(f"onnx_wasm sources of {step.rule} {_digest(step.sources)}")
 
 
+def _roots(env: Environment, step: Step) -> tuple[str, ...]:
+    """What of the file system a step's tools are."""
+    tools = (getattr(workspace.of(env).toolchain, name) for name in ("python", *step.tools))
+    return tuple(dict.fromkeys(str(root) for tool in tools if tool is not None for root in tool.roots()))
+
+
+@functools.cache
+def _files(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """The files that a step declares of this package, relative to it, with what makes packages of their folders."""
+    found: dict[Path, None] = {}
+    for source in sources:
+        path = _PACKAGE / source
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        packages = [_PACKAGE / parent / "__init__.py" for parent in reversed(Path(source).parents)]
+        found |= dict.fromkeys([*(it for it in packages if it.exists()), *files])
+    return tuple(str(file.relative_to(_PACKAGE)) for file in found)
+
+
 @functools.cache
 def _digest(sources: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for source in sources:
-        path = _PACKAGE / source
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(_PACKAGE)}\n".encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    for file in _files(sources):
+        digest.update(f"{file}\n".encode())
+        digest.update(hashlib.sha256((_PACKAGE / file).read_bytes()).digest())
     return digest.hexdigest()
 
 

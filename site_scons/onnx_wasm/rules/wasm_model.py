@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,9 +41,7 @@ def wasm_model(env: Environment, manifests: object) -> list[Node]:
             env.Help(_help(models, first), append=True, local_only=True)
             return [_declare(env, model) for model in models]
     except BuildError as error:
-        sys.stderr.write(f"{error}\n")
-        env.Exit(2)
-        raise AssertionError from error  # Exit does not return
+        workspace.end(env, error)
 
 
 def _help(models: Iterable[Manifest], first: bool) -> str:

@@ -25,6 +25,7 @@ _STEP = step.Step(
         *("web/params.d.ts", "web/params.md", *_TEMPLATES),
     ),
     ("python",),
+    folder=True,
 )
 
 

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import sys
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 from SCons.Environment import Base as Environment
 from SCons.Node import Node, executed, up_to_date
-from SCons.Script import COMMAND_LINE_TARGETS, GetOption
+from SCons.Script import COMMAND_LINE_TARGETS, AddOption, GetOption
 
-from onnx_wasm import toolchain
+from onnx_wasm import toolchain, workspace_file
+from onnx_wasm.errors import BuildError
 from onnx_wasm.manifest import Manifest
+from onnx_wasm.strategies import choice
+from onnx_wasm.workspace_file import WorkspaceFile
+
+_STRATEGY = "onnx_wasm_strategy"
+_VARIABLE = "ONNX_WASM_STRATEGY"
 
 
 class Workspace:
     """The state of one run of SCons: what ``env["ONNX_WASM"]`` holds, shared by all clones of an environment.
 
     Args:
+        top: The folder that the workspace file is in, if there is one.
         build: The build folder.
+
+    Raises:
+        BuildError: The workspace file, or what is asked of strategies, is wrong.
     """
 
-    def __init__(self, build: Path) -> None:
+    def __init__(self, top: Path, build: Path) -> None:
         self.models: dict[str, Manifest] = {}
         self.modules: list[Node] = []
+        self.settings = workspace_file.load(top / workspace_file.NAME)
+        self.strategy = choice.chosen(*_asked(self.settings))
         self._build = build
 
     @cached_property
@@ -47,6 +62,38 @@ class Workspace:
                 data = Path(module.get_path()).read_bytes()
                 digest = hashlib.sha256(data).hexdigest()
                 sys.stdout.write(f"{module.get_path()}  {len(data):,} bytes  sha256:{digest}\n")
+
+
+def set_up(env: Environment) -> None:
+    """Opens the workspace that an environment belongs to, and adds to SCons's command line what is chosen there."""
+    _add_options()
+    top, build = (Path(env.Dir(folder).get_abspath()) for folder in ("#", "$ONNX_WASM_BUILD"))
+    try:
+        env["ONNX_WASM"] = Workspace(top, build)
+    except BuildError as error:
+        end(env, error)
+
+
+def end(env: Environment, error: BuildError) -> NoReturn:
+    """Tells what is wrong and has SCons end with status 2."""
+    sys.stderr.write(f"{error}\n")
+    env.Exit(2)
+    raise AssertionError from error  # Exit does not return
+
+
+@functools.cache
+def _add_options() -> None:
+    names = ", ".join(workspace_file.STRATEGIES)
+    AddOption("--strategy", dest=_STRATEGY, metavar="NAME", help=f"where actions run: {names}")
+
+
+def _asked(settings: WorkspaceFile) -> tuple[str, str]:
+    """The strategy that is asked for, and by what."""
+    if GetOption(_STRATEGY) is not None:
+        return GetOption(_STRATEGY), "--strategy"
+    if os.environ.get(_VARIABLE):
+        return os.environ[_VARIABLE], _VARIABLE
+    return settings.build.strategy, workspace_file.NAME
 
 
 def of(env: Environment) -> Workspace:

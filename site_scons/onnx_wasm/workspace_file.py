@@ -1,0 +1,70 @@
+"""The workspace file: ``workspace.toml``, which says how this checkout builds. It decides nothing about what is built.
+
+The docstrings here are the reference: each of ``Args`` is a key, with its type and default in parentheses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onnx_wasm.toml_tables import Choice, Finding, Integer, Table, Text, failure, parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "workspace.toml"
+STRATEGIES = ("local", "sandbox", "remote")
+
+_UNITS = {"MB": 1000**2, "GB": 1000**3}
+_SIZE = Text('a size in MB or GB, such as "800 MB" or "4 GB"', r"[1-9][0-9]{0,5} ?(MB|GB)", longest=9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """``[build]``: where actions run, and how many at once.
+
+    Args:
+        strategy ("local", "sandbox" or "remote", "local"): Where actions run, unless the command line or
+            ``ONNX_WASM_STRATEGY`` says something else.
+        workers (0 or 1, 1): Whether actions that need TVM are children of a process that has imported it.
+        jobs_memory (size, what is free): The memory that all actions together may need at once, as ``"4 GB"``.
+    """
+
+    strategy: str = field(default="local", metadata={"kind": Choice(STRATEGIES)})
+    workers: int = field(default=1, metadata={"kind": Integer(0, 1)})
+    jobs_memory: str | None = field(default=None, metadata={"kind": _SIZE})
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceFile:
+    """The whole file. Every key may be left out, and so may the file.
+
+    Args:
+        build (table, {}): ``[build]``.
+    """
+
+    build: Build = field(default=Build(), metadata={"kind": Table(Build)})
+
+
+def load(path: Path) -> WorkspaceFile:
+    """Reads a workspace file; one that is not there says nothing.
+
+    Raises:
+        BuildError: It cannot be read, is not TOML, or says what it cannot say; with every line.
+    """
+    if not path.exists():
+        return WorkspaceFile()
+    text, table = parse(path)
+    found: list[Finding] = []
+    values = Table(WorkspaceFile).values(table, (), found)
+    if found:
+        raise failure(path, text, found)
+    return WorkspaceFile(**values)
+
+
+def in_bytes(size: str) -> int:
+    """The number of bytes of a size such as ``4 GB``."""
+    number, unit = re.fullmatch(r"(\d+) ?(\w+)", size).groups()  # type: ignore[union-attr] # _SIZE has let it through
+    return int(number) * _UNITS[unit]
