@@ -111,7 +111,7 @@ class Workshop:
         library.unlink(missing_ok=True)
         model_library.run(
             argparse.Namespace(
-                object=made.object, graph=made.graph, params=made.params, executor=executor,
+                object=made.object, graph=made.graph, params=made.params, params_argument="", executor=executor,
                 declared={"inputs": [], "outputs": []}, archiver=self._tools.archiver.command,
                 platform="teaclave", statuses=WRAPPER / "src/status.rs",
                 library=library, interface=self._folder / "interface.json", manifest=Path("model"),
@@ -119,8 +119,9 @@ class Workshop:
         )  # fmt: skip
         wasm_module.run(
             argparse.Namespace(
-                library=[library, self._wrappers[executor]], platform="teaclave", linker=self._tools.linker.command,
-                module=module, manifest=Path("model"),
+                library=[library, self._wrappers[executor]], platform="teaclave", params_in_file=False,
+                linker=self._tools.linker.command, module=module, symbols=self._folder / "symbols.json",
+                manifest=Path("model"),
             )
         )  # fmt: skip
         return TeaclaveHost.load(module)
