@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from toolchains import ROOT, crates, distribution, program, rust, tools, wheel
 
-from onnx_wasm import toolchain
+from onnx_wasm import bootstrap, toolchain
 
 UTILITIES = ("sh", "cat", "cmp", "env", "id", "readlink", "sleep", "touch")
 MOST_MILLISECONDS = 50
@@ -54,8 +54,7 @@ class Machine:
         return set(self.checkout.rglob("*"))
 
     def lock(self, profile: str, lines: Sequence[str]) -> None:
-        name = {"build": "requirements.lock", "dev": "requirements-dev.lock"}[profile]
-        (self.checkout / name).write_text("".join(lines))
+        (self.checkout / bootstrap.LOCK_FILES[profile]).write_text("".join(lines))
 
     def module_version(self, name: str) -> str:
         python = self.checkout / ".venv" / "bin" / "python"
@@ -73,7 +72,7 @@ def bare(tmp_path: Path) -> Machine:
     (programs / "python3").symlink_to(Path(sys.executable).resolve())
     checkout = tmp_path / "check out"
     checkout.mkdir()
-    for name in ("sconsw", "requirements.lock", "requirements-dev.lock", "wrapper/Cargo.toml", "wrapper/Cargo.lock"):
+    for name in ("sconsw", *bootstrap.LOCK_FILES.values(), "wrapper/Cargo.toml", "wrapper/Cargo.lock"):
         (checkout / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, checkout / name)
     package = checkout / "site_scons" / "onnx_wasm"
@@ -91,7 +90,10 @@ def bare(tmp_path: Path) -> Machine:
     }
     machine = Machine(programs, checkout, environ)
     machine.lock("build", [wheel(wheels, "spam", "1.0")])
-    machine.lock("dev", [wheel(wheels, "spam", "1.0"), wheel(wheels, "eggs", "2.0")])
+    machine.lock("full", [wheel(wheels, "spam", "1.0"), wheel(wheels, "bacon", "3.0")])
+    machine.lock(
+        "dev", [wheel(wheels, name, version) for name, version in (("spam", "1.0"), ("bacon", "3.0"), ("eggs", "2.0"))]
+    )
     return machine
 
 
@@ -208,7 +210,7 @@ def test_a_wrong_variable_is_named(equipped: Machine) -> None:
 def test_an_unknown_profile_is_refused(equipped: Machine) -> None:
     result = equipped.run("setup", "prod")
     assert result.returncode == 2
-    assert "one of: build, dev" in result.stderr
+    assert "one of: build, full, dev" in result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may have apt install")
@@ -310,6 +312,17 @@ def test_dev_is_added_to_what_is_there_and_serves_builds_too(equipped: Machine) 
     assert equipped.module_version("eggs") == "2.0"
     assert "sconsw:" not in equipped.run("mnist.wasm").stderr
     assert "sconsw:" not in equipped.run("test").stderr
+
+
+@pytest.mark.slow
+def test_a_profile_is_set_up_when_a_word_asks_for_it(equipped: Machine) -> None:
+    assert "from requirements.lock" in equipped.run("mnist.wasm").stderr
+    assert "from requirements-full.lock" in equipped.run("mnist.release").stderr
+    assert equipped.module_version("bacon") == "3.0"
+    assert equipped.module_version("eggs") == ""
+    assert "sconsw:" not in equipped.run("--remote-cache=http://localhost", "mnist.wasm").stderr
+    assert "from requirements-dev.lock" in equipped.run("mnist.release", "test").stderr
+    assert "sconsw:" not in equipped.run("mnist.release").stderr
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from toolchains import HOST, ROOT, crates, distribution, program, rust, tools
 
-from onnx_wasm import remedies, toolchain
+from onnx_wasm import bootstrap, remedies, toolchain
 from onnx_wasm.errors import BuildError
 
 DISTRIBUTIONS = [name for names in toolchain.PACKAGES.values() for name in names]
@@ -259,16 +259,20 @@ def test_the_commands_are_those_of_the_system(
         assert part in command
 
 
-def test_the_lock_files_hold_every_pin_with_hashes_and_dev_holds_build() -> None:
+def test_the_lock_files_hold_every_pin_with_hashes_and_each_holds_the_smaller_ones() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     pins = {}
-    for profile in ("requirements.lock", "requirements-dev.lock"):
-        text = (ROOT / profile).read_text()
+    for profile, file in bootstrap.LOCK_FILES.items():
+        text = (ROOT / file).read_text()
         assert "://" not in text
         entries = re.findall(
             r"^([a-z][^\s;]*)[^\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}[ \\]*\n)+)", text, re.MULTILINE
         )
         pins[profile] = {pin for pin, _ in entries}
         assert len(entries) == len(re.findall(r"^[a-z]", text, re.MULTILINE))
-    assert set(project["project"]["dependencies"]) <= pins["requirements.lock"] <= pins["requirements-dev.lock"]
-    assert set(project["dependency-groups"]["dev"]) <= pins["requirements-dev.lock"]
+    extras = [
+        re.sub(r"\[.*\]", "", pin) for extra in project["project"]["optional-dependencies"].values() for pin in extra
+    ]
+    assert set(project["project"]["dependencies"]) <= pins["build"] <= pins["full"] <= pins["dev"]
+    assert set(extras) <= pins["full"]
+    assert set(project["dependency-groups"]["dev"]) <= pins["dev"]

@@ -30,8 +30,8 @@ from onnx_wasm.toolchain import CRATES_FOLDER, PACKAGES, Missing, Survey
 
 FAILED = 2
 INTERRUPTED = 130
-LOCK_FILES = {"build": "requirements.lock", "dev": "requirements-dev.lock"}
-"""The lock file of each profile. All that ``build`` pins, ``dev`` pins too."""
+LOCK_FILES = {"build": "requirements.lock", "full": "requirements-full.lock", "dev": "requirements-dev.lock"}
+"""The lock file of each profile, from the smallest: what one pins, those after it pin too."""
 
 _VENV_MODULES = ("venv", "ensurepip")
 _PIP_INSTALL = ("-m", "pip", "install", "--require-hashes", "--no-deps", "--only-binary=:all:", "--quiet", "--no-input")
@@ -215,30 +215,40 @@ def _alone(checkout: Checkout) -> Iterator[int]:
 def _whole_venv(checkout: Checkout, profile: str) -> Iterator[bool]:
     """Gives whether ``.venv`` lacks the profile, and sees to it that at the end it is whole or not there.
 
-    A ``.venv`` with the profile ``build`` is kept for ``dev`` to be added. Should that fail, it is as good as it was if
+    A ``.venv`` with a smaller profile is kept for this one to be added. Should that fail, it is as good as it was if
     pip did not come to installing anything; otherwise it goes.
     """
     if checkout.has(profile):
         yield False
         return
-    stamps = {name: checkout.lock_file(name).read_bytes() for name in LOCK_FILES}
-    added_to = checkout.has("build")
-    if added_to:
-        checkout.stamp("build").unlink()
-    elif checkout.venv.exists():
+    stamps = {name: checkout.lock_file(name).read_bytes() for name in _up_to(profile)}
+    added_to = [name for name in stamps if checkout.has(name)]
+    for name in added_to:
+        checkout.stamp(name).unlink()
+    if not added_to and checkout.venv.exists():
         shutil.rmtree(checkout.venv)
     before = _installed(checkout)
     try:
         yield True
     except BaseException:
         if added_to and _installed(checkout) == before:
-            _write_whole(checkout.stamp("build"), stamps["build"])
+            _stamp(checkout, {name: stamps[name] for name in added_to})
         else:
             shutil.rmtree(checkout.venv, ignore_errors=True)
         raise
-    if profile == "dev":
-        _write_whole(checkout.stamp("dev"), stamps["dev"])
-    _write_whole(checkout.stamp("build"), stamps["build"])
+    _stamp(checkout, stamps)
+
+
+def _up_to(profile: str) -> list[str]:
+    """A profile and all smaller ones, from the smallest."""
+    names = list(LOCK_FILES)
+    return names[: names.index(profile) + 1]
+
+
+def _stamp(checkout: Checkout, stamps: Mapping[str, bytes]) -> None:
+    """Says that ``.venv`` holds these profiles; last of all the smallest, without which none counts."""
+    for name in reversed(stamps):
+        _write_whole(checkout.stamp(name), stamps[name])
 
 
 def _installed(checkout: Checkout) -> set[str]:
