@@ -245,7 +245,7 @@ def _up_to(profile: str) -> list[str]:
     return names[: names.index(profile) + 1]
 
 
-def _stamp(checkout: Checkout, stamps: Mapping[str, bytes]) -> None:
+def _stamp(checkout: Checkout, stamps: dict[str, bytes]) -> None:
     """Says that ``.venv`` holds these profiles; last of all the smallest, without which none counts."""
     for name in reversed(stamps):
         _write_whole(checkout.stamp(name), stamps[name])
