@@ -172,7 +172,15 @@ def difference(found: Sequence[np.ndarray], wanted: Sequence[Any], rtol: float, 
 def _node_test(case: Any) -> NodeTest:
     ((inputs, outputs),) = case.data_sets
     names = [value.name for value in case.model.graph.input]
-    return NodeTest(case.name, case.model, dict(zip(names, inputs, strict=True)), outputs, case.rtol, case.atol)
+    given = dict(zip(names, map(_plain, inputs), strict=True))
+    return NodeTest(case.name, case.model, given, [_plain(it) for it in outputs], case.rtol, case.atol)
+
+
+def _plain(value: Any) -> Any:
+    """Tensors as arrays, in whichever of three ways a test has them; sequences and what is not there as they are."""
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def _judged(test: NodeTest, model: onnx.ModelProto, laboratory: Laboratory) -> Verdict:
