@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from onnx_wasm.errors import BuildError
 from onnx_wasm.toml_tables import (
     BAD,
     Choice,
@@ -464,6 +465,27 @@ def load(path: Path) -> Manifest:
     if found:
         raise failure(path, text, found)
     return Manifest(**values, path=path, text=text)
+
+
+def names(path: Path) -> tuple[str, ...]:
+    """Tell what the targets of a manifest's model and of its variants are called, whatever else is wrong with it.
+
+    Args:
+        path: Its file.
+
+    Returns:
+        The names, the model's first; none if the manifest does not tell them.
+    """
+    try:
+        _, table = parse(path)
+    except BuildError:
+        return ()
+    model, variants = table.get("model"), table.get("variant", [])
+    name = model.get("name") if isinstance(model, dict) else None
+    if not _NAME.fits(name):
+        return ()
+    others = [it.get("name") for it in variants if isinstance(it, dict)] if isinstance(variants, list) else []
+    return (str(name), *(f"{name}-{it}" for it in others if _NAME.fits(it)))
 
 
 def _check_together(manifest: dict[str, Any], found: list[Finding]) -> None:

@@ -21,20 +21,18 @@ Everything here is standard library: it runs before there is a ``.venv``, and in
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from onnx_wasm import WRAPPER, remedies
 from onnx_wasm.errors import BuildError, Problem
+from onnx_wasm.file_facts import FileFacts
 from onnx_wasm.remedies import RUST_TARGET
 
 PACKAGES = {
@@ -166,13 +164,13 @@ def survey(environ: Mapping[str, str] = os.environ, cache: Path | None = None, p
         prefix: The virtual environment that holds Python packages, and perhaps crates; None for this process's.
     """
     python_path = sys.path if prefix is None else [str(path) for path in prefix.glob("lib/python3.*/site-packages")]
-    memory = _Memory(cache)
-    search = _Search(environ, memory)
+    facts = FileFacts(cache)
+    search = _Search(environ, facts)
     rust = search.rust()
     known = rust if isinstance(rust, _Rust) else None
     results: dict[str, Tool | Missing | None] = {
         "python": _python(),
-        **_python_packages(python_path, memory),
+        **_python_packages(python_path, facts),
         "rustc": rust.rustc if isinstance(rust, _Rust) else rust,
         "cargo": search.cargo(known),
         "cc": search.cc(),
@@ -180,7 +178,7 @@ def survey(environ: Mapping[str, str] = os.environ, cache: Path | None = None, p
         "archiver": search.archiver(known),
         "crates": search.crates(prefix or Path(sys.prefix)),
     }
-    memory.save()
+    facts.save()
     return Survey(
         found={name: result for name, result in results.items() if isinstance(result, Tool)},
         missing={name: result for name, result in results.items() if isinstance(result, Missing)},
@@ -201,7 +199,7 @@ def _python() -> Tool:
     return Tool("python", Path(sys.executable), version, f"{sys.implementation.name} {version}")
 
 
-def _python_packages(python_path: Sequence[str], memory: _Memory) -> dict[str, Tool | Missing]:
+def _python_packages(python_path: Sequence[str], facts: FileFacts) -> dict[str, Tool | Missing]:
     records = _records(python_path)
     tools: dict[str, Tool | Missing] = {}
     for name, distributions in PACKAGES.items():
@@ -212,7 +210,7 @@ def _python_packages(python_path: Sequence[str], memory: _Memory) -> dict[str, T
         parts = []
         for distribution in distributions:
             version, record = records[distribution]
-            parts.append(f"{distribution} {version} {memory.recall('record', record, _record_digest)}")
+            parts.append(f"{distribution} {version} {facts.recall('record', record.resolve(), _record_digest)}")
         version, record = records[distributions[0]]
         tools[name] = Tool(name, record.parent.parent, version, ", ".join(parts))
     return tools
@@ -257,7 +255,7 @@ class _Search:
     """Where programs are looked for, and what is remembered of them."""
 
     environ: Mapping[str, str]
-    memory: _Memory
+    facts: FileFacts
 
     def rust(self) -> _Rust | Missing:
         """The first rustc that has the target: of those on PATH, then of rustup's."""
@@ -362,9 +360,10 @@ class _Search:
         """What a program says of its version, and the hash of its bytes; both empty if there is no such program."""
         if not _is_program(program):
             return "", ""
-        digest = self.memory.recall("program", program, lambda path: _digest(path.read_bytes()))
+        real = program.resolve()
+        digest = self.facts.recall("program", real, lambda path: _digest(path.read_bytes()))
         say = f"{program.name} {' '.join(arguments)}"
-        return self.memory.recall(say, program, lambda _: self._run([str(program), *arguments])), digest
+        return self.facts.recall(say, real, lambda _: self._run([str(program), *arguments])), digest
 
     def _run(self, command: Sequence[str]) -> str:
         """The standard output of a program that succeeds; empty otherwise."""
@@ -384,45 +383,6 @@ class _Search:
         folders = self.environ.get("PATH", os.defpath).split(os.pathsep)
         programs = (Path(folder, name) for folder in dict.fromkeys(folders) if folder.startswith("/"))
         return [program for program in programs if _is_program(program)]
-
-
-class _Memory:
-    """What was learnt about files, by their real path, size and time of change; kept from run to run."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._old = _read_json(path) if path else {}
-        self._new: dict[str, str] = {}
-
-    def recall(self, what: str, file: Path, learn: Callable[[Path], str]) -> str:
-        """What ``learn`` says of the file, or said when the file was last as it is now."""
-        real = file.resolve()
-        status = real.stat()
-        key = f"{what}: {real} {status.st_size} {status.st_mtime_ns}"
-        if key not in self._new:
-            self._new[key] = self._old[key] if key in self._old else learn(file)
-        return self._new[key]
-
-    def save(self) -> None:
-        """Writes what this run used, if it differs. A folder that cannot be written only costs time."""
-        if not self._path or self._new == self._old:
-            return
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(self._new, indent=1), "utf-8")
-            partial.replace(self._path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-
-
-def _read_json(path: Path) -> dict[str, str]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return cast("dict[str, str]", content) if isinstance(content, dict) else {}
 
 
 def _locked_crates() -> list[str]:

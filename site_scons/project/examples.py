@@ -1,7 +1,4 @@
-"""The models under ``examples/``: declared when somebody names one, so that they cost no other build anything.
-
-``./sconsw examples`` builds, tests and verifies all of them, one by one, and prints a table.
-"""
+"""``./sconsw examples``: builds, tests and verifies the models under ``examples/``, one by one, and prints a table."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,21 +42,6 @@ class Outcome:
 def manifests() -> list[Path]:
     """The manifest of each, from the top of the checkout; it is called as its model is."""
     return sorted(FOLDER.glob("*/*.toml"))
-
-
-def asked(targets: Sequence[str], everything: bool = False) -> list[str]:
-    """The manifests of those that the command line names.
-
-    Args:
-        targets: Its targets: ``minilm.wasm``, ``minilm.web.wasm``, ``build/web/minilm/minilm.o``.
-        everything: Whether all are wanted.
-    """
-    words = [part for target in targets for part in target.split("/")]
-    return [str(path) for path in manifests() if everything or any(_begins(word, path.stem) for word in words)]
-
-
-def _begins(word: str, name: str) -> bool:
-    return re.match(rf"{re.escape(name)}(\.|$)", word) is not None
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from onnx_wasm.rules import (
     wasm_profile,
     wasm_test,
     wasm_verify,
+    wasm_workspace,
     web_package,
 )
 from onnx_wasm.schema import documented, schema
@@ -79,6 +80,7 @@ def _rules() -> list[str]:
             rules that it is made of are there for those who compose their own chain.
         """),
         *_function("WasmModel", wasm_model.wasm_model, ("env",)),
+        *_function("WasmWorkspace", wasm_workspace.wasm_workspace, ("env",)),
         *(block for module in CHAIN for block in _function(_rule_name(module), module.rule)),
     ]
 

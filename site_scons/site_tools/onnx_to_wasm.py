@@ -16,13 +16,14 @@ from onnx_wasm.rules import (
     wasm_profile,
     wasm_test,
     wasm_verify,
+    wasm_workspace,
     web_package,
     workspace,
 )
 
 
 def generate(env):
-    """Registers the rules and ``WasmModel``, which composes them."""
+    """Registers the rules, ``WasmModel``, which composes them, and ``WasmWorkspace``, for many models."""
     env.SetDefault(ONNX_WASM_BUILD="#build")
     workspace.set_up(env)
     env["BUILDERS"]["ModelFetch"] = model_fetch.rule()
@@ -36,6 +37,7 @@ def generate(env):
     env["BUILDERS"]["WasmVerify"] = wasm_verify.rule()
     env["BUILDERS"]["WasmProfile"] = wasm_profile.rule()
     env.AddMethod(wasm_model.wasm_model, "WasmModel")
+    env.AddMethod(wasm_workspace.wasm_workspace, "WasmWorkspace")
     atexit.register(workspace.of(env).report)
 
 

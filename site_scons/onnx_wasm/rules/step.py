@@ -120,7 +120,8 @@ def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **
             _distrust_if_altered(env, node)
         return targets, sources
 
-    return Builder(action=SCons.Action.Action(command, generator=True, **shown), emitter=emit, **options)
+    action = SCons.Action.Action(command, generator=True, **shown)
+    return Builder(action=action, emitter=emit, IMPLICIT_COMMAND_DEPENDENCIES=0, **options)
 
 
 class _Run(CommandAction):  # type: ignore[misc] # SCons has no types
@@ -239,9 +240,6 @@ def _distrust_if_altered(env: Environment, node: Node) -> None:
     noted = node.get_stored_info().ninfo
     if not hasattr(noted, "timestamp"):
         return
-    try:
-        there = Path(node.get_abspath()).stat()
-    except OSError:
-        return
-    if int(there.st_mtime) != noted.timestamp or there.st_size != noted.size:
+    there = node.stat()
+    if there is not None and (int(there.st_mtime) != noted.timestamp or there.st_size != noted.size):
         env.AlwaysBuild(node)

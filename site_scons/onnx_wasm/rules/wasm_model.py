@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import NamedTuple
 
 from SCons.Environment import Base as Environment
 from SCons.Node import Node
@@ -33,15 +36,40 @@ def wasm_model(env: Environment, manifests: object) -> list[Node]:
     Whatever is wrong in any of the manifests is told at once; SCons then ends with status 2.
     """
     nodes = [env.arg2nodes(each, env.fs.File)[0] for each in flatten([manifests])]
+    return declare(env, [Path(node.srcnode().path) for node in nodes])
+
+
+def declare(env: Environment, paths: Iterable[Path], modules_only: AbstractSet[Path] = frozenset()) -> list[Node]:
+    """Reads manifests and declares their models.
+
+    Args:
+        env: The environment.
+        paths: The manifests, from the top.
+        modules_only: Those of which nothing is wanted but what is part of ``all``.
+
+    Returns:
+        As ``wasm_model``.
+    """
     try:
         # Manifests and what they name are told and built from the top, also where a subdirectory's SConscript is read.
-        with contextlib.chdir(env.fs.Top.get_abspath()):
+        with contextlib.chdir(env.fs.Top.get_abspath()), _lasting():
             first = not workspace.of(env).models
-            models = _load(env, [Path(node.srcnode().path) for node in nodes])
+            models = _load(env, paths)
             env.Help(_help(models, first), append=True, local_only=True)
-            return [_declare(env, model) for model in models]
+            return [_declare(env, model, whole=model.path not in modules_only) for model in models]
     except BuildError as error:
         workspace.end(env, error)
+
+
+@contextlib.contextmanager
+def _lasting() -> Iterator[None]:
+    """Rests the garbage collector: what is declared lasts, and to look through it time and again is slow."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _help(models: Iterable[Manifest], first: bool) -> str:
@@ -103,28 +131,48 @@ def _missing_files(model: Manifest) -> list[Problem]:
     return problems
 
 
-def _declare(env: Environment, model: Manifest) -> Node:
-    modules = [_chain(env, model, platform) for platform in model.compile.platforms]
-    name = model.model.target
-    env.Alias(f"{name}.wasm", modules[0])
-    env.Alias(f"{name}.profile", env.Alias(f"{name}.{model.compile.platforms[0]}.profile"))
-    for platform, module in zip(model.compile.platforms, modules, strict=True):
-        env.Alias(f"{name}.{platform}.wasm", module)
-    env.Alias("all", modules)
-    if "web" in model.compile.platforms:
-        _declare_package(env, model, modules[model.compile.platforms.index("web")])
-    platforms = zip(model.compile.platforms, modules, strict=True)
-    runnable = [module for platform, module in platforms if PLATFORMS[platform].host]
-    for module in runnable:
-        _declare_tests(env, model, module)
-        _declare_verification(env, model, module)
-    params = [(model.params.argument, node.path) for node in _params(model, modules[0])]
-    env.AlwaysBuild(env.Alias(f"{name}.run", modules[0], run.action(modules[0], params)))
-    workspace.of(env).modules.extend(modules)
-    return modules[0]
+def _declare(env: Environment, model: Manifest, whole: bool) -> Node:
+    """Declares what is part of ``all``; as a whole, the rest of the model's targets too."""
+    chains = {platform: _chain(env, model, platform) for platform in model.compile.platforms}
+    modules = {platform: chain.module for platform, chain in chains.items()}
+    first = modules[model.compile.platforms[0]]
+    env.Alias("all", list(modules.values()))
+    package = _package(env, model, modules["web"]) if "web" in modules else []
+    env.Alias("all", package)
+    workspace.of(env).modules.extend(modules.values())
+    if whole:
+        name = model.model.target
+        env.Alias(f"{name}.wasm", first)
+        for platform, chain in chains.items():
+            env.Alias(f"{name}.{platform}.wasm", chain.module)
+            _declare_profile(env, model, platform, chain)
+        env.Alias(f"{name}.profile", env.Alias(f"{name}.{model.compile.platforms[0]}.profile"))
+        if package:
+            env.Alias(f"{name}.web", package)
+        for platform, module in modules.items():
+            if PLATFORMS[platform].host:
+                _declare_tests(env, model, module)
+                _declare_verification(env, model, module)
+        params = [(model.params.argument, node.path) for node in _params(model, first)]
+        env.AlwaysBuild(env.Alias(f"{name}.run", first, run.action(first, params)))
+    return first
 
 
-def _chain(env: Environment, model: Manifest, platform: str) -> Node:
+class _Chain(NamedTuple):
+    """What the steps of a model on a platform make.
+
+    Args:
+        compiled: What ``WasmObject`` makes.
+        wrapper: The wrapper's library.
+        module: The module.
+    """
+
+    compiled: list[Node]
+    wrapper: Node
+    module: Node
+
+
+def _chain(env: Environment, model: Manifest, platform: str) -> _Chain:
     """The steps from the ONNX file to the module, each with the slice of the manifest that it reads."""
     name, folder = model.model.target, env.Dir(f"$ONNX_WASM_BUILD/{platform}/{model.model.target}")
     compile_ = model.compile
@@ -159,17 +207,25 @@ def _chain(env: Environment, model: Manifest, platform: str) -> Node:
         **common,
     )
     wrapper = _wrapper(env, model, platform)
-    profile = env.WasmProfile(
-        folder.File(f"{name}.profile.json"), [*compiled, wrapper], WASM_PLATFORM=platform, **common
-    )
-    env.Alias(f"{name}.{platform}.profile", profile)
-    return env.WasmModule(
+    module = env.WasmModule(
         folder.File(f"{name}.wasm"),
         [library[0], wrapper],
         WASM_PLATFORM=platform,
         PARAMS_ARGUMENT=params,
         **common,
-    )[0]
+    )
+    return _Chain(compiled, wrapper, module[0])
+
+
+def _declare_profile(env: Environment, model: Manifest, platform: str, chain: _Chain) -> None:
+    name = model.model.target
+    report = env.WasmProfile(
+        chain.module.dir.File(f"{name}.profile.json"),
+        [*chain.compiled, chain.wrapper],
+        WASM_PLATFORM=platform,
+        MANIFEST=model.path,
+    )
+    env.Alias(f"{name}.{platform}.profile", report)
 
 
 def _params_argument(model: Manifest) -> str:
@@ -205,16 +261,16 @@ def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:
     return library
 
 
-def _declare_package(env: Environment, model: Manifest, module: Node) -> None:
+def _package(env: Environment, model: Manifest, module: Node) -> list[Node]:
+    """The files of the folder for JavaScript."""
     name = model.model.target
-    package = env.WebPackage(
+    package: list[Node] = env.WebPackage(
         module.dir.File(f"{name}.web/package.json"),
         [module, module.dir.File(f"{name}.interface.json"), *_params(model, module)],
         LICENSE=model.model.license or "",
         MANIFEST=model.path,
     )
-    env.Alias(f"{name}.web", package)
-    env.Alias("all", package)
+    return package
 
 
 def _declare_tests(env: Environment, model: Manifest, module: Node) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import os
@@ -16,6 +17,7 @@ from SCons.Script import COMMAND_LINE_TARGETS, AddOption, GetOption
 
 from onnx_wasm import toolchain, workspace_file
 from onnx_wasm.errors import BuildError
+from onnx_wasm.file_facts import FileFacts
 from onnx_wasm.manifest import Manifest
 from onnx_wasm.strategies import choice
 from onnx_wasm.workspace_file import WorkspaceFile
@@ -50,6 +52,13 @@ class Workspace:
             BuildError: Some are missing; each with the command that installs it.
         """
         return toolchain.find(cache=self._build / "toolchain.json")
+
+    @cached_property
+    def manifest_facts(self) -> FileFacts:
+        """What is remembered of manifests under the build folder."""
+        facts = FileFacts(self._build / "manifests.json")
+        atexit.register(facts.save)
+        return facts
 
     def report(self) -> None:
         """Names every module that this run built, or was asked for and found up to date, with its size and hash."""
