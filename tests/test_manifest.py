@@ -352,7 +352,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     model = Model(
         name=draw(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,8}(\.[0-9_-]{1,4}){0,2}", fullmatch=True)),
         license=draw(st.sampled_from([None, "MIT", "(MIT OR Apache-2.0) AND LicenseRef-x"])),
-        version=draw(st.sampled_from([None, "1", "1.0.2", "2024.1-rc1+x"])),
+        version=draw(st.sampled_from([None, "0.1.0", "1.0.2", "1.0.0-rc.1+x"])),
         **draw(local | remote),
     )
     compiling = st.builds(

@@ -58,6 +58,12 @@ _ARGUMENT = Text(
     pattern=r"[A-Za-z_][A-Za-z0-9_]*",
     longest=64,
 )
+_NUMBER = "(0|[1-9][0-9]*)"
+_SEMANTIC_VERSION = (  # https://semver.org
+    rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
+    rf"(-({_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(\.({_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?"
+    r"(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
+)
 _PER_CHANNEL = List(Number(), fewest=1, most=3, or_one=True)
 _INT32 = Integer(-(2**31), 2**31 - 1)
 
@@ -80,7 +86,8 @@ class Model:
         data (table of strings, default {}): For a model that is fetched, the SHA-256 of each file that its weights are
             in, by the file's path from the ONNX file. They are fetched from beside it.
         license (string, optional): The model's licence as an SPDX expression, such as ``Apache-2.0``.
-        version (string, optional): The version that a release of the model carries.
+        version (string, optional): The version that a release of the model carries, as Semantic Versioning has it:
+            ``1.0.2``.
         variant: Which of the manifest's variants this is; empty for the model itself.
     """
 
@@ -101,7 +108,7 @@ class Model:
     )
     version: str | None = field(
         default=None,
-        metadata={"kind": Text("a version such as 1.0.2", r"[A-Za-z0-9]+([.+_-][A-Za-z0-9]+)*", longest=64)},
+        metadata={"kind": Text("a semantic version such as 1.0.2 or 1.0.2-rc.1", _SEMANTIC_VERSION, longest=64)},
     )
     variant: str = ""
 
