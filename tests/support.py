@@ -154,6 +154,13 @@ def artefacts(build: Path) -> dict[str, bytes]:
     }
 
 
+def commit(folder: Path) -> None:
+    """Commits all that is in a folder, which becomes a repository if it is none."""
+    who = ("-c", "user.name=Tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false")
+    for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message=all")):
+        subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
 def edit(path: Path, old: str, new: str) -> None:
     """Replaces a part of a text file that is there just once."""
     text = path.read_text()

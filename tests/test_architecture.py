@@ -18,7 +18,10 @@ MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-HEAVY = {"tvm", "tvm_ffi", "onnx", "numpy", "safetensors", "wasmtime", "google"}
+HEAVY = {
+    *("tvm", "tvm_ffi", "onnx", "numpy", "safetensors", "wasmtime", "google"),
+    *("cryptography", "cyclonedx", "securesystemslib", "zstandard"),
+}
 TOML = {"toml_lines", "toml_tables"}
 
 ALLOWED = {
@@ -106,6 +109,7 @@ def test_every_module_at_the_top_has_its_rule() -> None:
 def test_rules_declare(path: Path) -> None:
     assert others(path) <= {"SCons"}
     known = {"errors", "external_data", "file_facts", "manifest", "platforms", "toolchain", "workspace_file"}
+    known |= {"remedies", "release", "release.lock", "release.source"}
     assert all(name in known or name.split(".")[0] in ("rules", "strategies") for name in ours(path))
 
 
@@ -161,6 +165,14 @@ def test_what_fetches_knows_only_itself_and_the_standard_library(path: Path) -> 
 def test_a_profile_knows_hosts_modules_and_platforms(path: Path) -> None:
     known = {"errors", "platforms", "wasm"}
     assert all(name in known or name.split(".")[0] in ("hosts", "profile") for name in ours(path))
+
+
+@pytest.mark.parametrize("path", files("release"), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_release_knows_itself_tools_and_modules(path: Path) -> None:
+    known = {"errors", "toolchain", "wasm"}
+    assert all(name in known or name.split(".")[0] == "release" for name in ours(path))
+    if path.stem in ("lock", "source"):  # which rules import
+        assert not others(path)
 
 
 @pytest.mark.parametrize("path", files("actions"), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -246,7 +258,10 @@ def test_a_step_declares_the_packages_that_its_action_imports(rule: str) -> None
 
 def test_every_rule_has_a_step() -> None:
     chain = {"model_fetch", "tvm_ir", "wasm_object", "model_library", "rust_wrapper", "wasm_module"}
-    assert set(STEPS) == chain | {"wasm_profile", "wasm_test", "wasm_verify", "web_package"}
+    assert set(STEPS) == chain | {
+        *("wasm_profile", "wasm_test", "wasm_verify", "web_package"),
+        *("wasm_optimize", "wasm_release"),
+    }
 
 
 def test_the_null_build_s_command_is_that_of_sconsw() -> None:

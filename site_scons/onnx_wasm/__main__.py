@@ -30,6 +30,9 @@ def main() -> int:
     _add_run(commands.add_parser("run", help="run a module on files", description=_run.__doc__))
     _add_new(commands.add_parser("new", help="write a first manifest beside a model", description=_new.__doc__))
     _add_inspect(commands.add_parser("inspect", help="tell what a module consists of", description=_inspect.__doc__))
+    _add_verify_release(
+        commands.add_parser("verify-release", help="check a release", description=_verify_release.__doc__)
+    )
     arguments = parser.parse_args()
     # A module runs outside of Python, where Python's own handler would wait for it to return.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -80,6 +83,20 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_inspect)
 
 
+def _add_verify_release(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", type=Path, help="the release, unpacked")
+    parser.add_argument("--key", metavar="PEM", type=Path, help="the public key of whoever must have signed it")
+    parser.add_argument(
+        "--source",
+        metavar="REPOSITORY",
+        type=Path,
+        default=Path(),
+        help="the git repository that has its commit (default: this folder's)",
+    )
+    parser.add_argument("--no-rebuild", action="store_true", help="check what is there, and leave it at that")
+    parser.set_defaults(command=_verify_release)
+
+
 def _pair(text: str) -> tuple[str, str]:
     key, separator, file = text.partition("=")
     if not (key and separator and file):
@@ -118,6 +135,30 @@ def _inspect(arguments: argparse.Namespace) -> int:
     names = symbols.parse(_read(file).decode(errors="replace"), str(file)) if file else None
     found = inspection.inspect(_read(arguments.module), where, names)
     sys.stdout.write(inspection.to_json(found) if arguments.json else inspection.to_text(found, where))
+    return 0
+
+
+def _verify_release(arguments: argparse.Namespace) -> int:
+    """Checks a release's sums, signature, SBOM and provenance, then rebuilds it from its sources and compares."""
+    from onnx_wasm.release import rebuild, signing, verification
+
+    folder = arguments.folder.resolve()
+    key = signing.public_key(arguments.key) if arguments.key else None
+    verdict = verification.verify(folder, key)
+    if verdict.problems or verdict.build is None:
+        raise BuildError(verdict.problems)
+    if key:
+        sys.stdout.write(f"{folder.name}: signed by {key.keyid}\n")
+    else:
+        signed = "nobody looked at the signature: name the key with --key" if verdict.signers else "NOT SIGNED"
+        sys.stdout.write(f"{folder.name}: {signed}\n")
+    sys.stdout.write(f"{folder.name}: sums, SBOM and provenance hold; made from commit {verdict.build.commit}\n")
+    if not arguments.no_rebuild:
+        sys.stdout.flush()
+        problems = rebuild.rebuild(folder, verdict.build, arguments.source)
+        if problems:
+            raise BuildError(problems)
+        sys.stdout.write(f"{folder.name}: rebuilt, every file is the same\n")
     return 0
 
 

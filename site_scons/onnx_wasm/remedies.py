@@ -22,6 +22,8 @@ APT_PACKAGES = {
     "crates": tuple(f"librust-{name}-dev" for name in CRATES),
     "node": ("nodejs",),
     "chromium": ("chromium",),
+    "wasm-opt": ("binaryen",),
+    "faketime": ("faketime",),
 }
 """What Debian and Ubuntu call the packages that bring each tool, in the version that goes with the release's rustc."""
 

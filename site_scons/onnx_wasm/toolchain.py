@@ -14,6 +14,7 @@ These environment variables name a tool outright; nothing is then searched for i
 | ``ONNX_WASM_CC`` | the C compiler with which cargo links build scripts for this machine |
 | ``ONNX_WASM_LINKER`` | ``wasm-ld``, ``lld`` or ``rust-lld`` |
 | ``ONNX_WASM_ARCHIVER`` | ``llvm-ar`` |
+| ``ONNX_WASM_OPTIMIZER`` | binaryen's ``wasm-opt``; only releases need it |
 | ``ONNX_WASM_CRATES`` | a folder of unpacked crates, as ``cargo vendor --versioned-dirs`` makes it |
 
 Everything here is standard library: it runs before there is a ``.venv``, and in every build.
@@ -92,7 +93,10 @@ class Tool:
 
 @dataclass(frozen=True)
 class Toolchain:
-    """The exact tools in use. ``crates`` is None where cargo takes the wrapper's crates from its own registry."""
+    """The exact tools in use.
+
+    ``crates`` is None where cargo takes the wrapper's crates from its own registry, ``optimizer`` where there is none.
+    """
 
     python: Tool
     tvm: Tool
@@ -107,6 +111,7 @@ class Toolchain:
     linker: Tool
     archiver: Tool
     crates: Tool | None = None
+    optimizer: Tool | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,7 @@ def survey(environ: Mapping[str, str] = os.environ, cache: Path | None = None, p
         "linker": search.linker(known),
         "archiver": search.archiver(known),
         "crates": search.crates(prefix or Path(sys.prefix)),
+        "optimizer": search.optimizer(),
     }
     facts.save()
     return Survey(
@@ -285,6 +291,11 @@ class _Search:
     def archiver(self, rust: _Rust | None) -> Tool | Missing:
         candidates = self._of_llvm("llvm-ar", "llvm-ar", rust)
         return self._first("archiver", candidates, "no archiver that reads WebAssembly objects (llvm-ar)")
+
+    def optimizer(self) -> Tool | Missing | None:
+        """Binaryen's; None if there is none, which only a release minds."""
+        found = self._first("optimizer", self._on_path("wasm-opt"), "no wasm-opt")
+        return found if isinstance(found, Tool) or found.variable else None
 
     def crates(self, prefix: Path) -> Tool | Missing | None:
         """The first folder that holds every crate in the wrapper's lock file; None leaves them to cargo's downloads."""
@@ -418,7 +429,7 @@ def _names_in(folder: Path) -> list[str]:
 
 def _version(text: str) -> str:
     """The first version number in a program's answer, with what is glued to it."""
-    number = re.search(r"\d+\.\d+[^\s,)]*", text)
+    number = re.search(r"\d+\.\d+[^\s,)]*|(?<=version )\d+\b", text)
     return number[0] if number else ""
 
 

@@ -20,7 +20,9 @@ from onnx_wasm.rules import (
     wasm_model,
     wasm_module,
     wasm_object,
+    wasm_optimize,
     wasm_profile,
+    wasm_release,
     wasm_test,
     wasm_verify,
     wasm_workspace,
@@ -40,6 +42,8 @@ CHAIN = (
     wasm_profile,
     wasm_verify,
     web_package,
+    wasm_optimize,
+    wasm_release,
 )
 """The modules of the rules, in the order in which a model goes through them."""
 

@@ -8,12 +8,15 @@ import atexit
 from onnx_wasm.rules import (
     model_fetch,
     model_library,
+    release_profile,
     rust_wrapper,
     tvm_ir,
     wasm_model,
     wasm_module,
     wasm_object,
+    wasm_optimize,
     wasm_profile,
+    wasm_release,
     wasm_test,
     wasm_verify,
     wasm_workspace,
@@ -24,7 +27,7 @@ from onnx_wasm.rules import (
 
 def generate(env):
     """Registers the rules, ``WasmModel``, which composes them, and ``WasmWorkspace``, for many models."""
-    env.SetDefault(ONNX_WASM_BUILD="#build")
+    env.SetDefault(ONNX_WASM_BUILD="#build", ONNX_WASM_DIST="#dist")
     workspace.set_up(env)
     env["BUILDERS"]["ModelFetch"] = model_fetch.rule()
     env["BUILDERS"]["TvmIr"] = tvm_ir.rule()
@@ -36,7 +39,10 @@ def generate(env):
     env["BUILDERS"]["WebPackage"] = web_package.rule()
     env["BUILDERS"]["WasmVerify"] = wasm_verify.rule()
     env["BUILDERS"]["WasmProfile"] = wasm_profile.rule()
+    env["BUILDERS"]["WasmOptimize"] = wasm_optimize.rule()
+    env["BUILDERS"]["WasmRelease"] = wasm_release.rule()
     env.AddMethod(wasm_model.wasm_model, "WasmModel")
+    release_profile.declare_lock(env)
     env.AddMethod(wasm_workspace.wasm_workspace, "WasmWorkspace")
     atexit.register(workspace.of(env).report)
 

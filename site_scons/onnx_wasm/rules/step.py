@@ -32,6 +32,7 @@ _FOR_MESSAGES = ("manifest.py", "toml_lines.py", "toml_tables.py")
 
 _ENV = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/nonexistent",  # TVM would look for what it kept there
     "PYTHONHASHSEED": "0",
     "PYTHONSAFEPATH": "1",
     "OPENBLAS_NUM_THREADS": "1",  # sums that do not depend on how many processors there are

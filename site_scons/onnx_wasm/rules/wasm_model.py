@@ -18,7 +18,7 @@ from onnx_wasm import manifest
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.manifest import Manifest
 from onnx_wasm.platforms import PLATFORMS
-from onnx_wasm.rules import run, workspace
+from onnx_wasm.rules import release_profile, run, workspace
 
 
 def wasm_model(env: Environment, manifests: object) -> list[Node]:
@@ -83,6 +83,8 @@ Targets of each model, and what they do; "all" builds every module, "test" runs 
   MODEL.verify            hold it against ONNX's own definition of it
   MODEL.run KEY=FILE...   run it on files
   MODEL.profile           show where its time goes, kernel by kernel; MODEL.PLATFORM.profile for another platform
+  MODEL.release           make what is handed out: modules, SBOM, provenance, sums
+  MODEL.verify-release    check that, and rebuild it from its sources
 Models:
 """
     lines = (f"  {it.model.target:<22}  {it.path}  ({', '.join(it.compile.platforms)})\n" for it in models)
@@ -149,12 +151,18 @@ def _declare(env: Environment, model: Manifest, whole: bool) -> Node:
         env.Alias(f"{name}.profile", env.Alias(f"{name}.{model.compile.platforms[0]}.profile"))
         if package:
             env.Alias(f"{name}.web", package)
-        for platform, module in modules.items():
-            if PLATFORMS[platform].host:
-                _declare_tests(env, model, module)
-                _declare_verification(env, model, module)
+        reports = [_reports(env, model, platform, module) for platform, module in modules.items()]
+        for kind in _REPORTS:
+            made = [report[kind] for report in reports if kind in report]
+            if made:
+                env.Alias(f"{name}.{kind}", made)
+                env.Alias("test", made)
         params = [(model.params.argument, node.path) for node in _params(model, first)]
         env.AlwaysBuild(env.Alias(f"{name}.run", first, run.action(first, params)))
+        if release_profile.asked(model, "release"):
+            _declare_release(env, model)
+        if release_profile.asked(model, "verify-release"):
+            release_profile.declare_verification(env, model)
     return first
 
 
@@ -172,8 +180,11 @@ class _Chain(NamedTuple):
     module: Node
 
 
-def _chain(env: Environment, model: Manifest, platform: str) -> _Chain:
-    """The steps from the ONNX file to the module, each with the slice of the manifest that it reads."""
+def _chain(env: Environment, model: Manifest, platform: str, linked: str = "") -> _Chain:
+    """The steps from the ONNX file to the module, each with the slice of the manifest that it reads.
+
+    ``linked`` is a folder for the module below that of all else.
+    """
     name, folder = model.model.target, env.Dir(f"$ONNX_WASM_BUILD/{platform}/{model.model.target}")
     compile_ = model.compile
     common = {"MANIFEST": model.path}
@@ -208,7 +219,7 @@ def _chain(env: Environment, model: Manifest, platform: str) -> _Chain:
     )
     wrapper = _wrapper(env, model, platform)
     module = env.WasmModule(
-        folder.File(f"{name}.wasm"),
+        folder.File(f"{linked}{name}.wasm"),
         [library[0], wrapper],
         WASM_PLATFORM=platform,
         PARAMS_ARGUMENT=params,
@@ -273,24 +284,31 @@ def _package(env: Environment, model: Manifest, module: Node) -> list[Node]:
     return package
 
 
-def _declare_tests(env: Environment, model: Manifest, module: Node) -> None:
-    if not model.own_tests:
-        return
+_REPORTS = ("test", "verify")
+
+
+def _reports(env: Environment, model: Manifest, platform: str, module: Node) -> dict[str, Node]:
+    """What is said of a module that there is a host for: by the manifest's tests, if there are any; by ONNX."""
+    if not PLATFORMS[platform].host:
+        return {}
+    tests = {"test": _test(env, model, module)} if model.own_tests else {}
+    return {**tests, "verify": _verification(env, model, module)}
+
+
+def _test(env: Environment, model: Manifest, module: Node) -> Node:
     folder = model.path.parent
     files = sorted({file for _, test in model.own_tests for file in (*test.inputs.values(), *test.outputs.values())})
-    report = env.WasmTest(
+    return env.WasmTest(
         module.dir.File(f"{model.model.target}.test.json"),
         [module, *_params(model, module), *(_file(env, folder / file) for file in files)],
         TESTS=[{**dataclasses.asdict(it), "index": at} for at, it in model.own_tests],
         DIRECTORY=folder,
         PARAMS_ARGUMENT=_params_argument(model),
         MANIFEST=model.path,
-    )
-    env.Alias(f"{model.model.target}.test", report)
-    env.Alias("test", report)
+    )[0]
 
 
-def _declare_verification(env: Environment, model: Manifest, module: Node) -> None:
+def _verification(env: Environment, model: Manifest, module: Node) -> Node:
     name = model.model.target
     how = {
         **dataclasses.asdict(model.verify),
@@ -301,7 +319,7 @@ def _declare_verification(env: Environment, model: Manifest, module: Node) -> No
         "directory": str(model.path.parent),
     }
     files = sorted({file for _, test in model.own_tests for file in test.inputs.values()})
-    report = env.WasmVerify(
+    return env.WasmVerify(
         module.dir.File(f"{name}.verify.json"),
         [
             *(module, module.dir.File(f"{name}.interface.json"), _onnx_file(env, model)),
@@ -311,9 +329,36 @@ def _declare_verification(env: Environment, model: Manifest, module: Node) -> No
         PARAMS_ARGUMENT=_params_argument(model),
         VERIFY=how,
         MANIFEST=model.path,
-    )
-    env.Alias(f"{name}.verify", report)
-    env.Alias("test", report)
+    )[0]
+
+
+def _declare_release(env: Environment, model: Manifest) -> None:
+    """The chain once more, in a folder of its own: nothing of another build gets into what is handed out."""
+    source = release_profile.check(env, model)
+    own = env.Clone(ONNX_WASM_BUILD=f"{env['ONNX_WASM_BUILD']}/release")
+    built, read = [], []
+    for platform in model.compile.platforms:
+        chain = _chain(own, model, platform, linked="linked/")
+        name, folder = model.model.target, chain.compiled[0].dir
+        (module,) = own.WasmOptimize(
+            folder.File(f"{name}.wasm"),
+            chain.module,
+            WASM_PLATFORM=platform,
+            PARAMS_ARGUMENT=_params_argument(model),
+            MANIFEST=model.path,
+        )
+        files = [module, folder.File(f"{name}.interface.json"), *_params(model, module)]
+        files += _package(own, model, module) if platform == "web" else []
+        reports = _reports(own, model, platform, module)
+        read += [*files, *reports.values()]
+        built.append(
+            {
+                "platform": platform,
+                "files": {folder.rel_path(file): file.path for file in files},
+                **{kind: reports[kind].path if kind in reports else None for kind in _REPORTS},
+            }
+        )
+    release_profile.declare(env, model, source, _onnx_file(own, model), built, read)
 
 
 def _onnx_file(env: Environment, model: Manifest) -> Node:
