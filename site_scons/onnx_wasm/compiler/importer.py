@@ -13,7 +13,8 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from onnx_wasm.compiler.converters import Call, converter
+from onnx_wasm.compiler import intrinsics
+from onnx_wasm.compiler.converters import Call, converter, narrowed, widened
 from onnx_wasm.compiler.converters.call import constant
 from onnx_wasm.compiler.frontend.graph import Graph, Node, TensorType
 from onnx_wasm.compiler.frontend.refusal import Refusal
@@ -46,6 +47,7 @@ def import_onnx(graph: Graph, file: str) -> ImportedModel:
     Raises:
         BuildError: Nodes that cannot be converted, all of them.
     """
+    intrinsics.register()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         module = _Importer(graph, file).run()
@@ -113,7 +115,7 @@ class _Importer:
         convert = converter(call.node)
         assert convert is not None
         try:
-            outputs = _each(self._builder, convert(call))
+            outputs = narrowed(call, _each(self._builder, convert(widened(call))))
         except Refusal:
             raise
         except Exception as error:

@@ -4,6 +4,8 @@ TVM asks for these after loops are vectorised, so that one definition serves sca
 2 ulp · (1 + |x|), pow(x, y) to 2 ulp · (1 + |y·ln x|), subnormal results are zero: ``tests/test_intrinsics.py``
 measures it. The reductions of the argument are Cody and Waite's ("Software Manual for the Elementary Functions",
 1980); the polynomials were fitted by Remez's algorithm to the intervals that the comments name.
+
+``widen`` and ``narrow`` convert halves, by arithmetic on their bits.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 
+import tvm
 from tvm import tirx
 
+_WIDEN, _NARROW = "tirx.onnx_wasm_widen", "tirx.onnx_wasm_narrow"
 _LEVEL = 120  # above TVM's own lowering for LLVM
+_PURE = 1  # CallEffectKind::kPure in TVM
 
 
 @functools.cache
@@ -30,6 +35,49 @@ def register() -> None:
     }
     for name, function in functions.items():
         tirx.register_intrin_lowering(f"tirx.{name}", target="llvm", f=_for_float32(function), level=_LEVEL)
+    for name, function in ((_WIDEN, _widen), (_NARROW, _narrow)):
+        tvm.ir.register_op_attr(name, "TCallEffectKind", _PURE)
+        tvm.ir.register_op_attr(name, "TVectorizable", True)
+        tvm.ir.register_op_attr(name, "TScriptPrinterName", name.removeprefix("tirx."))
+        tirx.register_intrin_lowering(name, target="llvm", f=_for_halves(function))
+
+
+def widen(x: tirx.Expr) -> tirx.Expr:
+    """A half as float32; exact."""
+    return tirx.call_intrin("float32", _WIDEN, x)
+
+
+def narrow(x: tirx.Expr) -> tirx.Expr:
+    """The half nearest to a float32, of two the even one."""
+    return tirx.call_intrin("float16", _NARROW, x)
+
+
+def _widen(x: tirx.Expr) -> tirx.Expr:
+    """The bits of a half in the places of a float32's; a multiplication moves the exponent, of subnormals too."""
+    int_ = _dtype(x).replace("float16", "int32")
+    float_ = _dtype(x).replace("float16", "float32")
+    bits = tirx.reinterpret(_dtype(x).replace("float16", "uint16"), x).astype(int_)
+    size = tirx.bitwise_and(bits, _same(bits, 0x7FFF)) << _same(bits, 13)
+    moved = tirx.reinterpret(int_, tirx.reinterpret(float_, size) * tirx.const(2.0**112, float_))
+    special = tirx.bitwise_or(size, _same(bits, 0x7F800000))
+    sign = tirx.bitwise_and(bits, _same(bits, 0x8000)) << _same(bits, 16)
+    chosen = tirx.Select(size >= _same(bits, 0x0F800000), special, moved)
+    return tirx.reinterpret(float_, tirx.bitwise_or(chosen, sign))
+
+
+def _narrow(x: tirx.Expr) -> tirx.Expr:
+    bits = tirx.reinterpret(_int(x), x)
+    size = tirx.bitwise_and(bits, _i(x, 0x7FFFFFFF))
+    even = tirx.bitwise_and(size >> _i(x, 13), _i(x, 1))
+    normal = (tirx.max(size, _i(x, 0x38800000)) - _i(x, 0x38000000 - 0xFFF) + even) >> _i(x, 13)
+    # At 0.5 the last place of a float32 is that of a subnormal half.
+    subnormal = tirx.reinterpret(_int(x), tirx.reinterpret(_dtype(x), size) + _f(x, 0.5)) - _i(x, 0x3F000000)
+    special = tirx.Select(size > _i(x, 0x7F800000), _i(x, 0x7E00), _i(x, 0x7C00))
+    finite = tirx.Select(size < _i(x, 0x38800000), subnormal, normal)
+    chosen = tirx.Select(size >= _i(x, 0x47800000), special, finite)
+    sign = tirx.bitwise_and(bits >> _i(x, 16), _i(x, 0x8000))
+    half = _dtype(x).replace("float32", "float16")
+    return tirx.reinterpret(half, tirx.bitwise_or(chosen, sign).astype(half.replace("float", "uint")))
 
 
 def _exp(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
@@ -159,6 +207,14 @@ def _for_float32(function: Callable[..., tirx.Expr]) -> Callable[[tirx.Call], ti
         bound = _Bindings()
         arguments = [it if _constant(it) is not None else bound(it) for it in call.args]
         return bound.around(function(bound, *arguments))
+
+    return lower
+
+
+def _for_halves(function: Callable[..., tirx.Expr]) -> Callable[[tirx.Call], tirx.Expr]:
+    def lower(call: tirx.Call) -> tirx.Expr:
+        bound = _Bindings()
+        return bound.around(function(bound(call.args[0])))
 
     return lower
 

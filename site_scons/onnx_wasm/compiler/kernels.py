@@ -12,7 +12,8 @@ from tvm_ffi import DLDeviceType
 
 from onnx_wasm.compiler import memory
 
-# LowerTVMBuiltin keeps on the stack what is smaller (kMaxStackAlloca in TVM's runtime), and allocates the rest.
+# LowerTVMBuiltin keeps on the stack what is smaller (kMaxStackAlloca in TVM's runtime), and allocates the rest; and
+# what has no elements.
 _STACK_LIMIT = 1024
 
 # TVM's own S-TIR pipeline (tvm/s_tir/pipeline.py), less what only accelerators need.
@@ -116,8 +117,8 @@ class _Hoister:
 
     def _allocation(self, it: tirx.AllocBuffer) -> tirx.Stmt:
         nbytes = math.prod(int(extent) for extent in it.buffer.shape) * tvm.DataType(it.buffer.dtype).itemsize
-        if nbytes < _STACK_LIMIT:
+        if 0 < nbytes < _STACK_LIMIT:
             return it
         offset = self.size
-        self.size += memory.aligned(nbytes)
+        self.size += memory.aligned(max(nbytes, 1))
         return tirx.DeclBuffer(it.buffer, data=tirx.op.handle_add_byte_offset(self._scratch, offset))

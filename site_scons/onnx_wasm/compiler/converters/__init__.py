@@ -11,6 +11,7 @@ from onnx_wasm.compiler.converters import (
     arithmetic,
     bounds,
     gathering,
+    halves,
     moving,
     recurrent,
     reductions,
@@ -21,6 +22,7 @@ from onnx_wasm.compiler.converters import (
     windows,
 )
 from onnx_wasm.compiler.converters.call import Call, Converter
+from onnx_wasm.compiler.converters.halves import narrowed, widened
 from onnx_wasm.compiler.converters.tvm_own import tvm_converter
 from onnx_wasm.compiler.frontend.graph import Node
 
@@ -29,6 +31,7 @@ _FAMILIES = (
     arithmetic,
     bounds,
     gathering,
+    halves,
     moving,
     recurrent,
     reductions,
@@ -48,4 +51,4 @@ def converter(node: Node) -> Converter | None:
     return CONVERTERS.get(node.key) or tvm_converter(node)
 
 
-__all__ = ["CONVERTERS", "Call", "Converter", "converter"]
+__all__ = ["CONVERTERS", "Call", "Converter", "converter", "narrowed", "widened"]

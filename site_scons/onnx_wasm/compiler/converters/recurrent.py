@@ -84,25 +84,11 @@ def _converter(cell: Cell) -> Converter:
         towards = _TOWARDS.get(call.attributes.get("direction", "forward"))
         if towards is None:
             raise Refusal(f'has the direction "{call.attributes["direction"]}"', "export the model again")
-        wide = _widened(call)
         functions = list(_activations(call, _DEFAULTS[operator], len(towards)))
-        made = [_direction(wide, cell, index, it, functions[index]) for index, it in enumerate(towards)]
-        outputs = [_outputs(wide, [each[index] for each in made], index) for index in range(len(made[0]))]
-        dtype = str(call.operand(0).ty.dtype)
-        return [it if it.ty.dtype == dtype else wide.emit(relax.op.astype(it, dtype)) for it in outputs]
+        made = [_direction(call, cell, index, it, functions[index]) for index, it in enumerate(towards)]
+        return [_outputs(call, [each[index] for each in made], index) for index in range(len(made[0]))]
 
     return convert
-
-
-def _widened(call: Call) -> Call:
-    """Halves are computed with as float32."""
-    if str(call.operand(0).ty.dtype) != "float16":
-        return call
-    inputs = [
-        call.emit(relax.op.astype(it, "float32")) if it is not None and it.ty.dtype == "float16" else it
-        for it in call.inputs
-    ]
-    return Call(call.builder, call.node, tuple(inputs), call.types)
 
 
 def _activations(call: Call, defaults: Sequence[str], directions: int) -> Iterator[tuple[Activation, ...]]:

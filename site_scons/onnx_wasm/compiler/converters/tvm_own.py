@@ -12,11 +12,15 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from onnx_wasm.compiler.converters.call import Call, Converter
 from onnx_wasm.compiler.frontend.graph import Node
 
+_OF_OTHERS = frozenset(("Attention",))
+"""Operators whose converter is for what another domain calls so."""
+
 
 def tvm_converter(node: Node) -> Converter | None:
     """TVM's converter for a node, None if it has none. It knows one domain only."""
     domain, operator = node.key
-    return tvm_convert if domain == "" and operator in onnx_frontend._get_convert_map() else None  # noqa: SLF001
+    known = domain == "" and operator not in _OF_OTHERS and operator in onnx_frontend._get_convert_map()  # noqa: SLF001
+    return tvm_convert if known else None
 
 
 def tvm_convert(call: Call) -> relax.Expr:
