@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support import ROOT, Build, copy, scons
 
+from onnx_wasm import workspace_file
 from onnx_wasm.manifest import load
 from project import reference
 
@@ -117,12 +118,19 @@ def test_the_manifest_of_one_s_own_model(built: Path, tmp_path: Path) -> None:
 
 
 def test_the_manifest_of_a_model_from_elsewhere(tmp_path: Path) -> None:
-    *_, variant, address, package, params = code("toml")
+    words = ("[[variant]]", "\nurl = ", "package = ", "[params]")
+    variant, address, package, params = (next(it for it in code("toml") if word in it) for word in words)
     (tmp_path / "its.toml").write_text("\n".join([code("toml")[0], variant]))
     assert [it.model.target for it in load(tmp_path / "its.toml").every()] == ["iris", "iris-batch8"]
     for text in (address, f'[model]\nname = "magika"\n{package}', f"{address}\n{params}"):
         (tmp_path / "its.toml").write_text(f"schema-version = 1\n{text.replace('…', '0' * 64)}")
         load(tmp_path / "its.toml")
+
+
+def test_the_workspace_file(tmp_path: Path) -> None:
+    (text,) = (it for it in code("toml") if "[remote]" in it)
+    (tmp_path / "workspace.toml").write_text(text)
+    assert workspace_file.load(tmp_path / "workspace.toml").remote.cache == "https://cache.example.org"
 
 
 def test_another_repository(tmp_path: Path) -> None:
@@ -136,10 +144,10 @@ def test_another_repository(tmp_path: Path) -> None:
 
 
 def test_the_targets_that_the_pages_name_are_there(built: Path) -> None:
-    named = re.findall(r"\./sconsw(?: -[\w=-]+)* ([\w.-]+)", README + CONTRIBUTING)
+    named = re.findall(r"\./sconsw(?: -[\w=:/.-]+)* (\w[\w.-]*)", README + CONTRIBUTING)
     named += re.findall(r"`([\w.<>-]+)", "".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE)))
     targets = {name.replace("<model>", "mnist").replace("<platform>", "teaclave") for name in named}
-    targets -= {"doctor", *(name for name in targets if name.startswith("iris."))}
+    targets -= {"doctor", *(name for name in targets if name.startswith(("iris.", "detector.")))}
     targets -= {"mnist.release"}  # refused here, where there is no git
     assert {"mnist.wasm", "mnist.teaclave.wasm", "mnist.test", "mnist.run", "all", "test", "lint", "docs"} <= targets
     scons(built, "-n", *sorted(targets))

@@ -26,7 +26,8 @@ from support import ROOT, environment, scons, store_outside, tiny
 
 from onnx_wasm.fetch import archives, https
 from onnx_wasm.fetch.limits import Limits
-from onnx_wasm.fetch.store import Store, user_folder
+from onnx_wasm.fetch.store import Store
+from onnx_wasm.user_folder import user_folder
 
 MODEL = tiny().SerializeToString()
 LARGE = random.Random(0).randbytes(3_000_000)

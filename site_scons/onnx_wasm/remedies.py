@@ -24,10 +24,11 @@ APT_PACKAGES = {
     "chromium": ("chromium",),
     "wasm-opt": ("binaryen",),
     "faketime": ("faketime",),
+    "nginx": ("nginx",),
 }
 """What Debian and Ubuntu call the packages that bring each tool, in the version that goes with the release's rustc."""
 
-FOR_TESTS = ("node", "chromium")
+FOR_TESTS = ("node", "chromium", "nginx")
 """The programs that no build runs: tests and benchmarks do."""
 
 _CC_COMMANDS = {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "workspace.toml"
 STRATEGIES = ("local", "sandbox", "remote")
+CACHE_MODES = ("readonly", "readwrite")
 
 _UNITS = {"MB": 1000**2, "GB": 1000**3}
 _SIZE = Text('a size in MB or GB, such as "800 MB" or "4 GB"', r"[1-9][0-9]{0,5} ?(MB|GB)", longest=9)
@@ -30,11 +31,30 @@ class Build:
             ``ONNX_WASM_STRATEGY`` says something else.
         workers (0 or 1, 1): Whether actions that need TVM are children of a process that has imported it.
         jobs_memory (size, what is free): The memory that all actions together may need at once, as ``"4 GB"``.
+        disk_cache (path, one of the user's if there is ``remote.cache``): The folder that results are kept in, from the
+            workspace file.
     """
 
     strategy: str = field(default="local", metadata={"kind": Choice(STRATEGIES)})
     workers: int = field(default=1, metadata={"kind": Integer(0, 1)})
     jobs_memory: str | None = field(default=None, metadata={"kind": _SIZE})
+    disk_cache: str | None = field(default=None, metadata={"kind": Text()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """``[remote]``: servers that machines share.
+
+    Args:
+        cache (address, none): A server that speaks Bazel's protocol for caches over HTTP, as
+            ``"http://cache.example.org:8080"``.
+        cache_mode ("readonly" or "readwrite", "readonly"): Whether results of this build are put there too.
+        tls_certificates (path, the system's): A file of certificates, in the form of PEM, that servers are trusted by.
+    """
+
+    cache: str | None = field(default=None, metadata={"kind": Text()})
+    cache_mode: str = field(default="readonly", metadata={"kind": Choice(CACHE_MODES)})
+    tls_certificates: str | None = field(default=None, metadata={"kind": Text()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +63,11 @@ class WorkspaceFile:
 
     Args:
         build (table, {}): ``[build]``.
+        remote (table, {}): ``[remote]``.
     """
 
     build: Build = field(default=Build(), metadata={"kind": Table(Build)})
+    remote: Remote = field(default=Remote(), metadata={"kind": Table(Remote)})
 
 
 def load(path: Path) -> WorkspaceFile:

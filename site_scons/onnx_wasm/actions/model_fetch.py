@@ -14,13 +14,14 @@ from onnx_wasm.actions.common import main, written_whole
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.fetch import archives, https, packages, store
 from onnx_wasm.fetch.packages import Package
+from onnx_wasm.user_folder import user_folder
 
 _SHOWN = 8
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Fetches what the user's store does not have, and writes the ONNX file and its external data."""
-    label, kept = str(arguments.manifest), store.Store(store.user_folder())
+    label, kept = str(arguments.manifest), store.Store(user_folder())
     digests = {"": arguments.sha256, **arguments.data}  # by the path from the ONNX file; that of the file itself is ""
     if any(kept.find(digest) is None for digest in digests.values()):
         if arguments.package:

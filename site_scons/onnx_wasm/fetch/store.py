@@ -8,19 +8,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-
-
-def user_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's folder: ``onnx-wasm`` in ``$XDG_CACHE_HOME``, which is ``~/.cache`` if it is not set.
-
-    Source: https://specifications.freedesktop.org/basedir-spec. A path that is not absolute counts as not set.
-    """
-    configured = Path(environ.get("XDG_CACHE_HOME", ""))
-    return (configured if configured.is_absolute() else Path.home() / ".cache") / "onnx-wasm"
 
 
 def sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ from onnx_wasm.rules import step
 _STEP = step.Step(
     "ModelFetch",
     "model_fetch",
-    ("errors.py", "external_data.py", "fetch", "actions/common.py", "actions/model_fetch.py"),
+    ("errors.py", "external_data.py", "user_folder.py", "fetch", "actions/common.py", "actions/model_fetch.py"),
     ("python",),
     outside=True,
 )

@@ -122,7 +122,7 @@ def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **
         return targets, sources
 
     action = SCons.Action.Action(command, generator=True, **shown)
-    return Builder(action=action, emitter=emit, IMPLICIT_COMMAND_DEPENDENCIES=0, **options)
+    return Builder(action=action, emitter=emit, ONNX_WASM_STEP=step, IMPLICIT_COMMAND_DEPENDENCIES=0, **options)
 
 
 class _Run(CommandAction):  # type: ignore[misc] # SCons has no types

@@ -38,6 +38,7 @@ def rule() -> Builder:
 def _targets(target: list[File], source: list[File], env: Environment) -> tuple[list[Node], list[Node]]:
     targets = [target[0], target[0].dir.File(target[0].name.removesuffix(".json") + ".html")]
     env.AlwaysBuild(targets)
+    env.NoCache(targets)
     return targets, source
 
 

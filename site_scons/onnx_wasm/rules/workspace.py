@@ -9,7 +9,7 @@ import os
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from SCons.Environment import Base as Environment
 from SCons.Node import Node, executed, up_to_date
@@ -22,8 +22,12 @@ from onnx_wasm.manifest import Manifest
 from onnx_wasm.strategies import choice
 from onnx_wasm.workspace_file import WorkspaceFile
 
+if TYPE_CHECKING:
+    from onnx_wasm.strategies.cache.cache import Cache
+
 _STRATEGY = "onnx_wasm_strategy"
 _VARIABLE = "ONNX_WASM_STRATEGY"
+_DISK_CACHE, _REMOTE_CACHE, _CACHE_MODE = "onnx_wasm_disk_cache", "onnx_wasm_remote_cache", "onnx_wasm_cache_mode"
 
 
 class Workspace:
@@ -42,6 +46,7 @@ class Workspace:
         self.modules: list[Node] = []
         self.settings = workspace_file.load(top / workspace_file.NAME)
         self.strategy = choice.chosen(*_asked(self.settings))
+        self.cache = _cache(top, self.settings)
         self._build = build
 
     @cached_property
@@ -71,6 +76,10 @@ class Workspace:
                 data = Path(module.get_path()).read_bytes()
                 digest = hashlib.sha256(data).hexdigest()
                 sys.stdout.write(f"{module.get_path()}  {len(data):,} bytes  sha256:{digest}\n")
+        if self.cache:
+            self.cache.finish()
+            if self.cache.counts:
+                sys.stdout.write(f"{self.cache.counts}\n")
 
 
 def set_up(env: Environment) -> None:
@@ -79,6 +88,10 @@ def set_up(env: Environment) -> None:
     top, build = (Path(env.Dir(folder).get_abspath()) for folder in ("#", "$ONNX_WASM_BUILD"))
     try:
         env["ONNX_WASM"] = Workspace(top, build)
+        if cache := of(env).cache:
+            from onnx_wasm.rules import cache_dir
+
+            cache_dir.use(env, cache)
     except BuildError as error:
         end(env, error)
 
@@ -94,6 +107,10 @@ def end(env: Environment, error: BuildError) -> NoReturn:
 def _add_options() -> None:
     names = ", ".join(workspace_file.STRATEGIES)
     AddOption("--strategy", dest=_STRATEGY, metavar="NAME", help=f"where actions run: {names}")
+    AddOption("--disk-cache", dest=_DISK_CACHE, metavar="FOLDER", help="keep results of actions in this folder")
+    AddOption("--remote-cache", dest=_REMOTE_CACHE, metavar="ADDRESS", help="take results from this server")
+    modes = " or ".join(workspace_file.CACHE_MODES)
+    AddOption("--remote-cache-mode", dest=_CACHE_MODE, metavar="MODE", help=f"how the server is used: {modes}")
 
 
 def _asked(settings: WorkspaceFile) -> tuple[str, str]:
@@ -103,6 +120,24 @@ def _asked(settings: WorkspaceFile) -> tuple[str, str]:
     if os.environ.get(_VARIABLE):
         return os.environ[_VARIABLE], _VARIABLE
     return settings.build.strategy, workspace_file.NAME
+
+
+def _cache(top: Path, settings: WorkspaceFile) -> Cache | None:
+    """The cache that the command line or the workspace file asks for, if either does."""
+    disk = GetOption(_DISK_CACHE) or settings.build.disk_cache
+    address = GetOption(_REMOTE_CACHE) or settings.remote.cache
+    if not disk and not address:
+        return None
+    from onnx_wasm.strategies.cache.choice import Wanted, chosen  # here: it imports Python's HTTP and TLS
+
+    certificates = settings.remote.tls_certificates
+    wanted = Wanted(
+        disk=top / disk if disk else None,
+        remote=address,
+        mode=GetOption(_CACHE_MODE) or settings.remote.cache_mode,
+        certificates=top / certificates if certificates else None,
+    )
+    return chosen(wanted, os.environ)
 
 
 def of(env: Environment) -> Workspace:
