@@ -221,6 +221,7 @@ def test_as_root_apt_brings_what_is_missing_or_half_installed_and_nothing_else(
     rust(tmp_path / "rust")
     ready.environ["ONNX_WASM_CRATES"] = str(crates(tmp_path / "crates"))
     program(tmp_path / "tools" / "cc", "cc 12.2.0")
+    program(tmp_path / "tools" / "bwrap", "bubblewrap 0.8.0")
     ready.environ["PATH"] += f":{tmp_path / 'rust' / 'bin'}:{tmp_path / 'tools'}"
     log = tmp_path / "log"
     program(ready.programs / "apt-cache", "known")
@@ -244,7 +245,7 @@ def test_as_root_apt_brings_what_is_missing_or_half_installed_and_nothing_else(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may have apt install")
 @pytest.mark.parametrize("refused", ["", "chromium"])
-def test_as_root_apt_brings_what_tests_run_for_dev_alone_and_may_fail_to(
+def test_as_root_apt_brings_what_builds_can_do_without_and_may_fail_to(
     equipped: Machine, tmp_path: Path, refused: str
 ) -> None:
     log = tmp_path / "log"
@@ -256,13 +257,13 @@ def test_as_root_apt_brings_what_tests_run_for_dev_alone_and_may_fail_to(
         f'#!/bin/sh\necho "$@" >> {log}\ncase "$*" in *" install ${{REFUSED:-none}}") exit 100;; esac\n'
     )
     equipped.environ["REFUSED"] = refused
-    assert equipped.run("setup").returncode == 0
-    assert log.read_text() == ""
-    result = equipped.run("setup", "dev")
-    assert result.returncode == 0, result.stderr
-    installed = [line.split(" install ")[1] for line in log.read_text().splitlines() if " install " in line]
-    assert sorted(set(installed)) == ["chromium", "nodejs"]
-    assert (f"tests and benchmarks that run {refused} will fail" in result.stderr) == bool(refused)
+    for profile, packages in (("build", {"bubblewrap"}), ("dev", {"bubblewrap", "chromium", "nodejs"})):
+        log.write_text("")
+        result = equipped.run("setup", profile)
+        assert result.returncode == 0, result.stderr
+        installed = [line.split(" install ")[1] for line in log.read_text().splitlines() if " install " in line]
+        assert set(installed) == packages
+        assert ("sconsw: what runs chromium will fail" in result.stderr) == (refused in packages)
 
 
 def test_doctor_tells_what_is_there_and_what_is_missing_and_how_to_get_it(equipped: Machine) -> None:

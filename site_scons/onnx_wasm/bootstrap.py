@@ -139,8 +139,8 @@ def setup(checkout: Checkout, profile: str) -> None:
         programs = [name for name in lacking if name != "venv"]
         with _whole_venv(checkout, profile) as incomplete, ThreadPoolExecutor() as pool:
             tasks = [pool.submit(_apt_install, programs)] if programs else []
-            if profile == "dev" and _may_apt():
-                tasks.append(pool.submit(_apt_install_for_tests, after=tasks[:]))
+            if _may_apt():
+                tasks.append(pool.submit(_apt_install_optional, profile, after=tasks[:]))
             if incomplete:
                 tasks.append(pool.submit(_install_packages, checkout, profile, lock))
             for task in tasks:
@@ -283,15 +283,15 @@ def _apt_install(tools: Iterable[str]) -> None:
     _run("apt", install)
 
 
-def _apt_install_for_tests(after: Iterable[Future[None]]) -> None:
-    """Installs what only tests run, when apt has done with the rest; without it they fail, and nothing else does."""
+def _apt_install_optional(profile: str, after: Iterable[Future[None]]) -> None:
+    """Installs what a build can do without, when apt has done with the rest; without it, what runs it fails."""
     futures.wait(after)
-    for tool in remedies.FOR_TESTS:
+    for tool in remedies.OPTIONAL[profile]:
         if shutil.which(tool) is None:
             try:
                 _apt_install([tool])
             except BuildError as error:
-                _say(f"tests and benchmarks that run {tool} will fail\n{error}")
+                _say(f"what runs {tool} will fail\n{error}")
 
 
 def _apt_update() -> None:

@@ -25,11 +25,12 @@ APT_PACKAGES = {
     "wasm-opt": ("binaryen",),
     "faketime": ("faketime",),
     "nginx": ("nginx",),
+    "bwrap": ("bubblewrap",),
 }
 """What Debian and Ubuntu call the packages that bring each tool, in the version that goes with the release's rustc."""
 
-FOR_TESTS = ("node", "chromium", "nginx")
-"""The programs that no build runs: tests and benchmarks do."""
+OPTIONAL = {"build": ("bwrap",), "full": ("bwrap",), "dev": ("bwrap", "node", "chromium", "nginx")}
+"""The programs that a build can do without, by what they are wanted for: the strategy ``sandbox``, and tests."""
 
 _CC_COMMANDS = {
     "dnf": "sudo dnf install -y gcc",

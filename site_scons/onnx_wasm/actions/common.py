@@ -136,7 +136,8 @@ def _tidy_up(arguments: argparse.Namespace) -> None:
             if partial.is_dir():
                 shutil.rmtree(partial, ignore_errors=True)
             else:
-                partial.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # beside an input, where nothing can be written
+                    partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

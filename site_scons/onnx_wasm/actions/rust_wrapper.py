@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shlex
 import shutil
@@ -80,14 +79,11 @@ class Cargo:
         return result.stdout
 
     def _environment(self, rust_flags: Sequence[str]) -> dict[str, str]:
-        # rustup's rustc needs to know where rustup is.
-        rustup = os.environ.get("RUSTUP_HOME", str(Path("~/.rustup").expanduser()))
         return {
             "PATH": f"{self.rustc.parent}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.work / "home"),
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
-            "RUSTUP_HOME": rustup,
             "CARGO_HOME": str(self.work / "home"),
             "CARGO_TARGET_DIR": str(self.work / "target"),
             "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(rust_flags),

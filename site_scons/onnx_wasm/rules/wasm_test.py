@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from SCons.Builder import Builder
 from SCons.Environment import Base as Environment
+from SCons.Node import Node
 from SCons.Node.FS import File
 
+from onnx_wasm import WRAPPER
 from onnx_wasm.rules import step
 
 _STEP = step.Step(
@@ -33,7 +35,11 @@ def rule() -> Builder:
         DIRECTORY: The folder that the tests' paths start from.
         MANIFEST: The manifest that messages name.
     """
-    return step.builder(_STEP, _arguments, suffix=".test.json")
+    return step.builder(_STEP, _arguments, _sources, suffix=".test.json")
+
+
+def _sources(target: list[File], source: list[File], env: Environment) -> tuple[list[Node], list[Node]]:
+    return target, [*source, env.File(str(WRAPPER / "src" / "status.rs"))]  # for what the module's errors mean
 
 
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from SCons.Builder import Builder
 from SCons.Environment import Base as Environment
+from SCons.Node import Node
 from SCons.Node.FS import File
 
+from onnx_wasm import WRAPPER
 from onnx_wasm.rules import step, tvm_ir
 
 _STEP = step.Step(
@@ -47,7 +49,13 @@ def rule() -> Builder:
         PARAMS_ARGUMENT: The argument that names the file of the weights. Default: the module holds them.
         MANIFEST: The manifest that messages name.
     """
-    return step.builder(_STEP, _arguments, suffix=".verify.json", source_scanner=tvm_ir.external_data_scanner())
+    return step.builder(
+        _STEP, _arguments, _sources, suffix=".verify.json", source_scanner=tvm_ir.external_data_scanner()
+    )
+
+
+def _sources(target: list[File], source: list[File], env: Environment) -> tuple[list[Node], list[Node]]:
+    return target, [*source, env.File(str(WRAPPER / "src" / "status.rs"))]  # for what the module's errors mean
 
 
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnx_wasm.errors import BuildError, Problem
-from onnx_wasm.strategies import local
+from onnx_wasm.strategies import local, sandbox
 from onnx_wasm.strategies.action import Strategy
 from onnx_wasm.toml_tables import did_you_mean
 from onnx_wasm.workspace_file import STRATEGIES
@@ -22,7 +22,9 @@ def chosen(name: str, where: str) -> Strategy:
     match name:
         case "local":
             return local.Local()
-        case "sandbox" | "remote":
+        case "sandbox":
+            return sandbox.Sandbox(where)
+        case "remote":
             raise BuildError(Problem(where, f"the strategy {name} is not there yet", "use local"))
         case _:
             hint = did_you_mean(name, STRATEGIES) or f"the strategies are {', '.join(STRATEGIES)}"
