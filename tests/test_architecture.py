@@ -116,7 +116,7 @@ def test_rules_declare(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files("strategies"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_strategies_know_what_is_chosen_and_nothing_of_what_they_run(path: Path) -> None:
-    known = {"errors", "toml_tables", "user_folder", "workspace_file"}
+    known = {"errors", "remedies", "toml_tables", "user_folder", "workspace_file"}
     assert all(name in known or name.split(".")[0] == "strategies" for name in ours(path))
 
 

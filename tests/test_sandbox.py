@@ -116,6 +116,15 @@ def test_an_input_may_stand_beside_an_output() -> None:
     assert left() == {"in", "out", "sub", "sub/out"}
 
 
+def test_folders_stand_for_all_of_their_files_and_no_others(tmp_path: Path) -> None:
+    for name in ("whole/a", "whole/sub/b", "whole/__pycache__/a.pyc", "part/a", "part/more", "out/a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    files = {tmp_path / name for name in ("whole/a", "whole/sub/b", "part/a", "out/a", "nowhere/a")}
+    expected = [tmp_path / name for name in ("nowhere/a", "out/a", "part/a", "whole")]
+    assert sandbox._gathered(files, [tmp_path / "out"]) == expected
+
+
 def test_a_folder_is_replaced_as_a_whole() -> None:
     Path("build/whole").mkdir()
     Path("build/whole/old").write_text("old")

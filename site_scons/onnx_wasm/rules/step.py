@@ -217,7 +217,7 @@ def _files(sources: tuple[str, ...]) -> tuple[str, ...]:
     found: dict[Path, None] = {}
     for source in sources:
         path = _PACKAGE / source
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        files = sorted(it for it in path.rglob("*.*") if it.suffix != ".pyc") if path.is_dir() else [path]
         packages = [_PACKAGE / parent / "__init__.py" for parent in reversed(Path(source).parents)]
         found |= dict.fromkeys([*(it for it in packages if it.exists()), *files])
     return tuple(str(file.relative_to(_PACKAGE)) for file in found)
