@@ -45,6 +45,7 @@ def generate(env):
     release_profile.declare_lock(env)
     env.AddMethod(wasm_workspace.wasm_workspace, "WasmWorkspace")
     atexit.register(workspace.of(env).report)
+    atexit.register(workspace.of(env).strategy.close)
 
 
 def exists(_env):

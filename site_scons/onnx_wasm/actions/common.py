@@ -31,13 +31,13 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], No
         run: The action itself; raises BuildError for what the user can mend.
     """
     parser.add_argument("--manifest", type=Path, default=Path(parser.prog), help="the manifest that messages name")
-    _die_with(int(os.environ.get("ONNX_WASM_PARENT", os.getppid())))
+    die_with(int(os.environ.get("ONNX_WASM_PARENT", os.getppid())))
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     this = os.getpid()
     child = os.fork()
     if child == 0:
-        _die_with(this)
+        die_with(this)
         sys.exit(_attempt(run, arguments, parser.prog))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -180,7 +180,7 @@ def _placed(problem: Problem, path: Path) -> Problem:
         return problem
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Asks Linux to end this process when its parent ends, so that a killed build leaves nobody writing."""
     if sys.platform != "linux":
         return

@@ -167,6 +167,7 @@ class _Run(CommandAction):  # type: ignore[misc] # SCons has no types
             folder=targets[0].dir.path if step.folder else "",
             environment=_with_users_own(fixed) if step.outside else fixed,
             memory=int(step.memory.base + step.memory.per_byte * size),
+            imports_tvm="tvm" in step.tools,
             outside=step.outside,
         )
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onnx_wasm.strategies.cache.cache import Cache
 
 _STRATEGY = "onnx_wasm_strategy"
+_WORKERS = "onnx_wasm_workers"
 _VARIABLE = "ONNX_WASM_STRATEGY"
 _DISK_CACHE, _REMOTE_CACHE, _CACHE_MODE = "onnx_wasm_disk_cache", "onnx_wasm_remote_cache", "onnx_wasm_cache_mode"
 
@@ -45,7 +46,12 @@ class Workspace:
         self.models: dict[str, Manifest] = {}
         self.modules: list[Node] = []
         self.settings = workspace_file.load(top / workspace_file.NAME)
-        self.strategy = choice.chosen(*_asked(self.settings))
+        its, workers = self.settings.build, GetOption(_WORKERS)
+        self.strategy = choice.chosen(
+            *_asked(self.settings),
+            its.workers if workers is None else int(workers),
+            None if its.jobs_memory is None else workspace_file.in_bytes(its.jobs_memory),
+        )
         self.cache = _cache(top, self.settings)
         self._build = build
 
@@ -107,6 +113,8 @@ def end(env: Environment, error: BuildError) -> NoReturn:
 def _add_options() -> None:
     names = ", ".join(workspace_file.STRATEGIES)
     AddOption("--strategy", dest=_STRATEGY, metavar="NAME", help=f"where actions run: {names}")
+    fork = "0: every action imports TVM itself"
+    AddOption("--workers", dest=_WORKERS, type="choice", choices=("0", "1"), metavar="N", help=fork)
     AddOption("--disk-cache", dest=_DISK_CACHE, metavar="FOLDER", help="keep results of actions in this folder")
     AddOption("--remote-cache", dest=_REMOTE_CACHE, metavar="ADDRESS", help="take results from this server")
     modes = " or ".join(workspace_file.CACHE_MODES)

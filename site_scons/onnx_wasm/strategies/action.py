@@ -25,6 +25,7 @@ class Action:
         folder: The folder that all outputs are in, if it is to be replaced as a whole; else empty.
         environment: All variables that it sees.
         memory: About how much it will need, in bytes.
+        imports_tvm: Whether it imports TVM, which takes longer than most of what it does then.
         outside: Whether it reaches out of the build, to the network and the user's files: it cannot run but here.
     """
 
@@ -38,6 +39,7 @@ class Action:
     folder: str
     environment: Mapping[str, str]
     memory: int
+    imports_tvm: bool = False
     outside: bool = False
 
     @property
@@ -53,5 +55,8 @@ class Strategy(Protocol):
         """Runs an action, which prints to this process's stdout and stderr what it has to say.
 
         Returns:
-            Its exit status: 0 if every output is there, whole; else no output was touched.
+            Its exit status: 0 if every output is there, whole; else no output was touched. Below 0 if killed.
         """
+
+    def close(self) -> None:
+        """Ends what was started; no action runs any more."""

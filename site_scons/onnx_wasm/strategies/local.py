@@ -16,6 +16,9 @@ class Local:
         """Runs an action: see ``Strategy``."""
         return start(action.command, action.environment)
 
+    def close(self) -> None:
+        """Nothing was left."""
+
 
 def start(words: Sequence[str], environment: Mapping[str, str]) -> int:
     """Runs a program of ours without a shell and gives its exit status.
