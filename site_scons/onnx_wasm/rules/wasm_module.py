@@ -20,6 +20,7 @@ _STEP = step.Step(
         *("actions/common.py", "actions/wasm_module.py"),
     ),
     ("python", "linker", "wasmtime"),
+    memory=step.Memory(60_000_000, 4),
 )
 
 

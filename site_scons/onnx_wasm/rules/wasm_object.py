@@ -16,6 +16,7 @@ _STEP = step.Step(
     "wasm_object",
     ("errors.py", "platforms.py", "actions/common.py", "actions/wasm_object.py", "compiler"),
     ("python", "tvm", "numpy", "safetensors"),
+    memory=step.Memory(260_000_000, 6),
 )
 
 

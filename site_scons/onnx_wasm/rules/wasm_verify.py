@@ -21,6 +21,7 @@ _STEP = step.Step(
         *("actions/common.py", "actions/verify.py"),
     ),
     ("python", "wasmtime", "numpy", "onnx"),
+    memory=step.Memory(300_000_000, 8),
 )
 _DEFAULTS: dict[str, object] = {
     "samples": 2,
