@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -16,6 +17,8 @@ import pytest
 from support import TINY, artefacts, command, copy, environment, scons, tiny
 
 SEED = 20
+CHANCE = random.Random(SEED)
+PATIENCE = 120
 VARIANTS = [(weights, opt_level) for weights in (1, 2) for opt_level in (0, 3)]
 """What a source can say: the seed of its weights, and ``opt-level``."""
 
@@ -28,18 +31,42 @@ def write_sources(top: Path, variant: tuple[int, int]) -> None:
     (folder / "tiny.toml").write_text(f"{TINY}\n[compile]\nopt-level = {opt_level}\n")
 
 
-def kill_scons(process: subprocess.Popen[bytes]) -> None:
+def kill_scons(process: subprocess.Popen[bytes]) -> bool:
     process.kill()
+    return process.wait() == -signal.SIGKILL
 
 
-def kill_all(process: subprocess.Popen[bytes]) -> None:
+def kill_all(process: subprocess.Popen[bytes]) -> bool:
     os.killpg(process.pid, signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
 
 
-def build_for(top: Path, seconds: float, kill: Callable[[subprocess.Popen[bytes]], None], target: str) -> bool:
-    """Builds in a process group of its own, kills that at its moment, and tells whether it was still at work."""
+def kill_one(process: subprocess.Popen[bytes]) -> bool:
+    """Kills a process that the build has started: an action, its child, a tool, or what actions are forked from."""
+    others = sorted(processes_of(process.pid) - {process.pid})
+    if others:
+        os.kill(CHANCE.choice(others), signal.SIGKILL)
+    assert process.wait(PATIENCE) in (0, 2)
+    return bool(others)
+
+
+def processes_of(group: int) -> set[int]:
+    """The processes of a group."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                found.add(int(stat.parent.name))
+    return found
+
+
+def build_for(
+    top: Path, seconds: float, kill: Callable[[subprocess.Popen[bytes]], bool], target: str, *options: str
+) -> bool:
+    """Builds in a process group of its own, kills at its moment, and tells whether there was anything to kill."""
     process = subprocess.Popen(
-        command("-j2", target),
+        command("-j2", *options, target),
         cwd=top,
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -50,8 +77,8 @@ def build_for(top: Path, seconds: float, kill: Callable[[subprocess.Popen[bytes]
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
-        kill(process)
-    return process.wait() == -signal.SIGKILL
+        return kill(process)
+    return False
 
 
 def compiled(top: Path) -> dict[str, bytes]:
@@ -87,34 +114,47 @@ def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("kill", "moments"), [(kill_all, 20), (kill_scons, 10)], ids=["all", "scons"])
+KILLS = {"all": kill_all, "scons": kill_scons, "one": kill_one}
+
+
+@pytest.mark.parametrize(
+    ("kill", "moments", "options"),
+    [
+        *(pytest.param(kill, 1, (), id=name) for name, kill in KILLS.items()),
+        *(pytest.param(kill, 15, (), id=f"{name}, often", marks=pytest.mark.slow) for name, kill in KILLS.items()),
+        *(
+            pytest.param(kill, 5, ("--strategy=sandbox",), id=f"{name}, sandbox", marks=pytest.mark.slow)
+            for name, kill in KILLS.items()
+        ),
+    ],
+)
 def test_the_next_build_is_as_if_nothing_had_happened(
-    kill: Callable[[subprocess.Popen[bytes]], None],
+    kill: Callable[[subprocess.Popen[bytes]], bool],
     moments: int,
+    options: tuple[str, ...],
     prepared: Path,
     undisturbed: dict[tuple[int, int], dict[str, bytes]],
     tmp_path: Path,
 ) -> None:
     """Each moment starts from what the last one left behind: an edit, a kill; sometimes the edit is taken back."""
-    chance = random.Random(SEED)
+    CHANCE.seed(SEED)
     top = copy(prepared, tmp_path / "checkout")
     variant = VARIANTS[0]
     write_sources(top, variant)
     start = time.monotonic()
-    scons(top, "tiny.wasm")
+    scons(top, *options, "tiny.wasm")
     duration = time.monotonic() - start
     killed = 0
     for _ in range(3 * moments):
         if killed == moments:
             break
-        edited = chance.choice([other for other in VARIANTS if other != variant])
+        edited = CHANCE.choice([other for other in VARIANTS if other != variant])
         write_sources(top, edited)
-        killed += build_for(top, chance.uniform(0, duration), kill, "tiny.wasm")
-        if chance.random() < 0.5:
+        killed += build_for(top, CHANCE.uniform(0, duration), kill, "tiny.wasm", *options)
+        if CHANCE.random() < 0.5:
             variant = edited
         write_sources(top, variant)
-        scons(top, "tiny.wasm")
+        scons(top, *options, "tiny.wasm")
         assert differing(compiled(top), undisturbed[variant]) == []
         assert not list(top.glob("build/**/*.partial"))
     assert killed == moments, "too few builds were still at work when they were to be killed"
@@ -123,7 +163,7 @@ def test_the_next_build_is_as_if_nothing_had_happened(
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [kill_all, kill_scons], ids=["all", "scons"])
 def test_a_killed_compilation_of_the_wrapper_is_done_again(
-    kill: Callable[[subprocess.Popen[bytes]], None], built: Path, tmp_path: Path
+    kill: Callable[[subprocess.Popen[bytes]], bool], built: Path, tmp_path: Path
 ) -> None:
     top = copy(built, tmp_path / "checkout")
     target = "build/teaclave/wrapper/libwrapper.a"

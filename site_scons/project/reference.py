@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from onnx_wasm import manifest, platforms, status
+from onnx_wasm import manifest, platforms, status, workspace_file
 from onnx_wasm.rules import (
     model_fetch,
     model_library,
@@ -29,6 +29,7 @@ from onnx_wasm.rules import (
     web_package,
 )
 from onnx_wasm.schema import documented, schema
+from onnx_wasm.toml_tables import keys_of
 
 FOLDER = Path("docs")
 CHAIN = (
@@ -57,6 +58,7 @@ def pages() -> dict[str, str]:
     return {
         "rules.md": _page("Rules", "site_scons/onnx_wasm/rules/", _rules()),
         "manifest.md": _page("The manifest", "site_scons/onnx_wasm/manifest.py", _manifest()),
+        "workspace.md": _page("The workspace file", "site_scons/onnx_wasm/workspace_file.py", _workspace_file()),
         "platforms.md": _page("Platforms", "site_scons/onnx_wasm/platforms.py", _platforms()),
         "error-codes.md": _page("Error codes", "wrapper/src/status.rs", _error_codes()),
         "manifest.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
@@ -111,6 +113,23 @@ def _manifest() -> list[str]:
         "## At the top",
         _keys(manifest.Manifest),
     ]
+    return [*blocks, *_tables(tables)]
+
+
+def _workspace_file() -> list[str]:
+    its = workspace_file.WorkspaceFile
+    return [
+        _line("""
+            `workspace.toml`, beside the SConstruct, says how a checkout builds; nothing in it changes what is built.
+            Keys that are not listed here are refused. All may be left out, and so may the file.
+        """),
+        *_tables([table.metadata["kind"].shape for table in keys_of(its).values()]),
+    ]
+
+
+def _tables(tables: Iterable[type]) -> list[str]:
+    """A section for each table, whose docstring begins with its name."""
+    blocks = []
     for table in tables:
         text, _, _ = _docstring(table)
         title, _, meaning = text.partition(": ")

@@ -19,6 +19,7 @@ from onnx_wasm import toolchain, workspace_file
 from onnx_wasm.errors import BuildError
 from onnx_wasm.file_facts import FileFacts
 from onnx_wasm.manifest import Manifest
+from onnx_wasm.rules import lock
 from onnx_wasm.strategies import choice
 from onnx_wasm.workspace_file import WorkspaceFile
 
@@ -92,6 +93,8 @@ def set_up(env: Environment) -> None:
     """Opens the workspace that an environment belongs to, and adds to SCons's command line what is chosen there."""
     _add_options()
     top, build = (Path(env.Dir(folder).get_abspath()) for folder in ("#", "$ONNX_WASM_BUILD"))
+    if not any(map(GetOption, ("help", "no_exec", "question"))):
+        lock.hold(build)
     try:
         env["ONNX_WASM"] = Workspace(top, build)
         if cache := of(env).cache:
