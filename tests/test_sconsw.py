@@ -77,7 +77,7 @@ def bare(tmp_path: Path) -> Machine:
         shutil.copy(ROOT / name, checkout / name)
     package = checkout / "site_scons" / "onnx_wasm"
     package.mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "remedies.py", "toolchain.py", "bootstrap.py"):
+    for name in ("__init__.py", "errors.py", "file_facts.py", "remedies.py", "toolchain.py", "bootstrap.py"):
         shutil.copy(ROOT / "site_scons" / "onnx_wasm" / name, package)
     wheels = tmp_path / "wheels"
     environ = {
