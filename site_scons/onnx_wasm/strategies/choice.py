@@ -8,7 +8,6 @@ from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.strategies.action import Strategy
 from onnx_wasm.strategies.local import Local
 from onnx_wasm.strategies.memory import Fitting
-from onnx_wasm.strategies.sandbox import Sandbox
 from onnx_wasm.strategies.workers import Workers
 from onnx_wasm.toml_tables import did_you_mean
 from onnx_wasm.workspace_file import STRATEGIES
@@ -30,6 +29,8 @@ def chosen(name: str, where: str, workers: int, memory: int | None) -> Strategy:
         case "local":
             return Fitting(Workers() if workers and sys.platform == "linux" else Local(), memory)
         case "sandbox":
+            from onnx_wasm.strategies.sandbox import Sandbox
+
             return Fitting(Sandbox(where), memory)
         case "remote":
             raise BuildError(Problem(where, f"the strategy {name} is not there yet", "use local"))
