@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import threading
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from support import TINY, command, copy, environment, tiny
+from support import TINY, command, copy, environment, parents, tiny
 
 from onnx_wasm.strategies.action import Action
 from onnx_wasm.strategies.memory import Fitting, free
@@ -122,15 +121,6 @@ def test_without_linux_there_is_no_limit(tmp_path: Path) -> None:
     assert free(tmp_path, tmp_path) > 1 << 60
 
 
-def children(process: int) -> int:
-    """How many processes have this one for their parent."""
-    found = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended
-            found += int(stat.read_text().rpartition(")")[2].split()[1]) == process
-    return found
-
-
 @pytest.mark.parametrize(("memory", "most"), [("1 MB", 1), ("8 GB", 3)])
 def test_the_workspace_file_says_how_much_there_is(memory: str, most: int, built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
@@ -144,7 +134,7 @@ def test_the_workspace_file_says_how_much_there_is(memory: str, most: int, built
     build = subprocess.Popen(command("-Q", "-j3", *targets), cwd=top, env=environment(), stdout=subprocess.DEVNULL)
     seen = set()
     while build.poll() is None:
-        seen.add(children(build.pid))
+        seen.add(list(parents().values()).count(build.pid))
         time.sleep(0.005)
     assert build.returncode == 0
     assert max(seen) == most

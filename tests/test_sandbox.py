@@ -8,8 +8,9 @@ import sys
 import textwrap
 from pathlib import Path
 
+import onnx
 import pytest
-from support import CHAIN, ROOT, artefacts, copy, edit, scons
+from support import CHAIN, ROOT, artefacts, copy, edit, scons, store_outside, tiny
 
 from onnx_wasm import remedies
 from onnx_wasm.errors import BuildError
@@ -190,6 +191,23 @@ def test_the_chain_gives_the_same_bytes_and_the_strategy_is_no_input(built: Path
     assert artefacts(top / "build") == expected
     assert scons(top, "all").steps == []
     assert scons(top, SANDBOX, "mnist.test").steps == ["WasmTest", "WasmTest"]
+
+
+def test_what_a_scanner_finds_is_declared(built: Path, tmp_path: Path) -> None:
+    """A model's external data, and the manifest's own folder besides."""
+    top = copy(built, tmp_path / "checkout")
+    model = tiny()
+    data = store_outside(model, "w", "data/w.bin")
+    (top / "models/tiny/data").mkdir()
+    (top / "models/tiny/data/w.bin").write_bytes(data)
+    onnx.save(model, top / "models/tiny/tiny.onnx")
+    before = (top / "build/teaclave/tiny/tiny.wasm").read_bytes()
+    assert scons(top, SANDBOX, "tiny.wasm").steps == ["TvmIr"]  # the same weights, stored elsewhere
+    assert (top / "build/teaclave/tiny/tiny.wasm").read_bytes() == before
+    (top / "models/tiny/data/w.bin").unlink()
+    build = scons(top, SANDBOX, "tiny.wasm", status=2)
+    assert "data/w.bin" in build.err
+    assert "does not declare" not in build.err
 
 
 def test_the_wrapper_is_compiled_in_it(built: Path, tmp_path: Path) -> None:

@@ -176,6 +176,17 @@ def test_a_variable_comes_before_every_search(tmp_path: Path) -> None:
     assert (tool.path, tool.version) == (named / "rustc", "1.70.0")
 
 
+def test_a_tool_s_roots_are_its_own_installation(tmp_path: Path) -> None:
+    """What a sandbox has to hold of it: never the whole home that a lone program is in."""
+    sysroot = tmp_path / "sysroot"
+    lld = sysroot / "lib/rustlib/host/bin/rust-lld"
+    alone = tmp_path / "home/bin/llvm-ar"
+    for path in (lld, alone, sysroot / "bin/rustc"):
+        program(path, "")
+    roots = {path: set(toolchain.Tool("", path, "", "").roots()) for path in (lld, alone, sysroot / "bin/rustc")}
+    assert roots == {lld: {sysroot}, alone: {alone}, sysroot / "bin/rustc": {sysroot}}
+
+
 def test_crates_must_be_those_of_the_lock_file(tmp_path: Path) -> None:
     folder = crates(tmp_path / "crates")
     assert found(environ(ONNX_WASM_CRATES=str(folder)))["crates"].path == folder

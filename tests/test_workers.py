@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import CHAIN, ROOT, artefacts, command, copy, environment, scons
+from support import CHAIN, ROOT, artefacts, command, copy, environment, parents, scons
 
 from onnx_wasm.strategies.action import Action
 from onnx_wasm.strategies.workers import Workers
@@ -194,3 +194,33 @@ def test_nobody_is_left_when_a_build_is(how: str, built: Path, tmp_path: Path) -
     wait_for(lambda: not commands(top))
     scons(top, "mnist.wasm")
     assert artefacts(top / "build") == expected
+
+
+def test_an_action_that_is_killed_is_told_of_and_is_its_own_failure_alone(built: Path, tmp_path: Path) -> None:
+    """As when memory has run out: Linux then kills a process that has much of it."""
+    top = copy(built, tmp_path / "checkout")
+    for model in ("mnist", "tiny"):
+        shutil.rmtree(top / "build/teaclave" / model)
+    build = subprocess.Popen(
+        command("-Q", "-k", "mnist.wasm", "tiny.wasm"),
+        cwd=top,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def at_work() -> list[int]:
+        """What an action's process has forked, which does the work: scons, zygote, action, this."""
+        known = parents()
+        return [it for it in commands(top) if known.get(known.get(known.get(it, 0), 0), 0) == build.pid]
+
+    wait_for(at_work)
+    os.kill(at_work()[0], signal.SIGKILL)
+    _, err = build.communicate(timeout=PATIENCE)
+    assert build.returncode == 2
+    assert "models/mnist/mnist.toml: onnx_wasm.actions.tvm_ir broke off: SIGKILL\n    if the system ran out of" in err
+    assert not (top / "build/teaclave/mnist/mnist.wasm").exists()
+    assert (top / "build/teaclave/tiny/tiny.wasm").read_bytes() == (
+        built / "build/teaclave/tiny/tiny.wasm"
+    ).read_bytes()

@@ -87,8 +87,14 @@ class Tool:
             return (Path(sys.prefix), Path(sys.base_prefix))
         if self.path.is_dir():
             return (self.path,)
-        programs = (self.path, self.path.resolve())
-        return tuple(it.parents[1] if (it.parents[1] / "lib").is_dir() else it for it in programs)
+        return tuple(map(_root, (self.path, self.path.resolve())))
+
+
+def _root(program: Path) -> Path:
+    """What goes with a program: its installation, if it is in the ``bin`` of one; for Rust's own, the sysroot."""
+    if "rustlib" in program.parts:
+        return Path(*program.parts[: program.parts.index("rustlib") - 1])
+    return program.parents[1] if (program.parents[1] / "lib").is_dir() else program
 
 
 @dataclass(frozen=True)

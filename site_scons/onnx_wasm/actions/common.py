@@ -19,6 +19,7 @@ from onnx_wasm.errors import BuildError, Problem
 
 FAILED = 2
 _PR_SET_PDEATHSIG = 1
+_OUT_OF_MEMORY = "if the system ran out of memory, have fewer steps run at once: -j1, or jobs-memory in workspace.toml"
 
 
 def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
@@ -45,7 +46,8 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], No
         _tidy_up(arguments)
         if status != -signal.SIGINT:
             how = f"exit status {status}" if status > 0 else signal.Signals(-status).name
-            sys.stderr.write(f"{Problem(str(arguments.manifest), f'{parser.prog} broke off: {how}')}\n")
+            hint = _OUT_OF_MEMORY if status == -signal.SIGKILL else ""
+            sys.stderr.write(f"{Problem(str(arguments.manifest), f'{parser.prog} broke off: {how}', hint)}\n")
     sys.exit(FAILED if status else 0)
 
 

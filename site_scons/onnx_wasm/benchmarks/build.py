@@ -56,10 +56,11 @@ class Checkout:
 
     top: Path
 
-    def build(self, **variables: str) -> Run:
+    def build(self, *options: str, **variables: str) -> Run:
         """Runs ``./sconsw mnist.wasm``.
 
         Args:
+            options: More of its words.
             variables: More environment variables for it.
 
         Raises:
@@ -68,7 +69,7 @@ class Checkout:
         with tempfile.TemporaryFile() as output:
             started = time.perf_counter()
             process = subprocess.Popen(
-                [self.top / "sconsw", "mnist.wasm"],
+                [self.top / "sconsw", *options, "mnist.wasm"],
                 cwd=self.top,
                 env={**os.environ, "PYTHONPATH": "", **variables},
                 stdin=subprocess.DEVNULL,
@@ -133,7 +134,10 @@ def measure(checkout: Checkout) -> list[Row]:
     # A process's peak counts the one it was forked from: this comes before anything large is imported here.
     clean = checkout.build()
     size = checkout.module.stat().st_size
-    model_only = _median(checkout, lambda _: shutil.rmtree(checkout.module.parent))
+    model_only, alone, in_sandboxes = (
+        _median(checkout, lambda _: shutil.rmtree(checkout.module.parent), *options)
+        for options in ((), ("--workers=0",), ("--strategy=sandbox",))
+    )
     unchanged = _unchanged(checkout)
     imports = _imports(checkout)
     weights = _median(checkout, checkout.change_weights)
@@ -142,6 +146,8 @@ def measure(checkout: Checkout) -> list[Row]:
     return [
         Row("mnist.wasm, clean build after set-up, wrapper included", clean.seconds, "s", 25),
         Row("mnist.wasm, the same with the wrapper built", model_only, "s", 6),
+        Row("mnist.wasm, the same without workers", alone, "s", 8),
+        Row("mnist.wasm, the same in sandboxes", in_sandboxes, "s", 9),
         Row("mnist.wasm, nothing changed", unchanged, "s", 0.4),
         Row("mnist.wasm, nothing changed: of TVM, ONNX and NumPy, imported", len(imports & HEAVY), "", 0),
         Row("mnist.wasm, weights changed", weights, "s", 4),
@@ -151,13 +157,13 @@ def measure(checkout: Checkout) -> list[Row]:
     ]
 
 
-def _median(checkout: Checkout, change: Callable[[int], object]) -> float:
+def _median(checkout: Checkout, change: Callable[[int], object], *options: str) -> float:
     """The median time of builds that each follow a change, which gets the number of its run."""
     seconds = []
     for number in range(_RUNS):
         before = _stamp(checkout.module)
         change(number)
-        seconds.append(checkout.build().seconds)
+        seconds.append(checkout.build(*options).seconds)
         if _stamp(checkout.module) == before:
             sys.exit(f"{TARGET}: a change did not lead to another module")
     return statistics.median(seconds)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,7 +149,8 @@ class _Run(CommandAction):  # type: ignore[misc] # SCons has no types
         read = [node for each in nodes for node in each.children(scan=False) if isinstance(node, Base)]
         its = self._action(env, nodes, [*source, *read])
         status = workspace.of(env).strategy.run(its)
-        return BuildError(errstr=f"Error {status}", status=status, action=self, command=self.cmd_list) if status else 0
+        how = f"Error {status}" if status >= 0 else signal.Signals(-status).name
+        return BuildError(errstr=how, status=status, action=self, command=self.cmd_list) if status else 0
 
     def _action(self, env: Environment, targets: Sequence[File], sources: Sequence[Base]) -> Action:
         step, top = self._step, Path(env.fs.Top.get_abspath())
