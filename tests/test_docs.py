@@ -128,7 +128,9 @@ def test_the_manifest_of_a_model_from_elsewhere(tmp_path: Path) -> None:
 
 
 def test_the_workspace_file(tmp_path: Path) -> None:
-    (tmp_path / "workspace.toml").write_text("\n".join(it for it in code("toml") if re.match(r"\[(build|remote)\]", it)))
+    (tmp_path / "workspace.toml").write_text(
+        "\n".join(it for it in code("toml") if re.match(r"\[(build|remote)\]", it))
+    )
     assert workspace_file.load(tmp_path / "workspace.toml").remote.cache == "https://cache.example.org"
     assert workspace_file.load(tmp_path / "workspace.toml").build.strategy == "sandbox"
 
