@@ -143,6 +143,15 @@ def test_when_the_process_is_killed_its_children_start_again(workers: Workers) -
     assert workers.run(action("another", "")) == 0
 
 
+def test_killed_before_it_has_read_anything_it_is_done_without(workers: Workers) -> None:
+    thread, statuses = start(workers, action("act", ""))
+    wait_for(lambda: [words for words in commands(Path.cwd()).values() if ZYGOTE in words])
+    (zygote,) = commands(Path.cwd())
+    os.kill(zygote, signal.SIGKILL)
+    thread.join(PATIENCE)
+    assert statuses == [0]
+
+
 @pytest.mark.parametrize("options", [[], ["--workers=0"]], ids=["forked", "alone"])
 def test_builds_give_the_same_bytes(options: list[str], built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")

@@ -59,20 +59,26 @@ class Zygote:
         self._thread.join()
 
     def _attend(self) -> None:
+        try:
+            with self._ours:
+                self._serve()
+        finally:
+            with self._lock:
+                self._ended = True
+            for left in self._waiting.values():
+                left.set_result(None)
+
+    def _serve(self) -> None:
         command = [sys.executable, "-m", _MODULE]
         environ = {**self._environment, "ONNX_WASM_PARENT": str(os.getpid())}
         process = subprocess.Popen(command, env=environ, stdin=self._its.fileno())
         self._its.close()
-        with process, self._ours, self._ours.makefile("rb") as answers:
+        # If it is killed before it has read what was sent, Linux says so: ECONNRESET.
+        with process, contextlib.suppress(OSError), self._ours.makefile("rb") as answers:
             for line in answers:
                 answer = json.loads(line)
                 if answer.get("threads", 1) != 1:
                     break
                 if "id" in answer:
                     self._waiting.pop(answer["id"]).set_result(answer["status"])
-            with contextlib.suppress(OSError):
-                self._ours.shutdown(socket.SHUT_RDWR)
-            with self._lock:
-                self._ended = True
-        for left in self._waiting.values():
-            left.set_result(None)
+            self._ours.shutdown(socket.SHUT_RDWR)
