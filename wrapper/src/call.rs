@@ -72,7 +72,8 @@ fn params(model: &impl Model, _: &Descriptor, _: &impl Files, _: &[Argument]) ->
     Ok(Params::Held(model.params()))
 }
 
-/// Writes the outputs that arguments name.
+/// Writes the outputs that arguments name. In Teaclave a task has a value for each argument of its function: an empty one
+/// asks for nothing.
 pub fn write_outputs(
     descriptor: &Descriptor,
     areas: &Areas,
@@ -80,7 +81,7 @@ pub fn write_outputs(
     arguments: &[Argument],
 ) -> Result<(), Status> {
     for tensor in &descriptor.outputs {
-        if let Some(name) = file_of(arguments, tensor.argument) {
+        if let Some(name) = file_of(arguments, tensor.argument).filter(|name| !name.to_bytes().is_empty()) {
             write(files, name, tensor, areas.outputs.bytes(tensor))?;
         }
     }

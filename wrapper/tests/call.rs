@@ -51,6 +51,13 @@ fn argmax_reads_the_output_it_is_told() {
 }
 
 #[test]
+fn an_output_whose_argument_is_empty_is_not_written() {
+    let files = Memory::new(&[("in", &floats(&[1.0, 2.0, 3.0, 4.0]))]);
+    assert_eq!(run(&four(RAW, RAW), &files, &[("input", "in"), ("output", "")]), Ok(3));
+    assert_eq!(run(&four(RAW, RAW), &files, &[("input", ""), ("output", "")]), Err(Status::InputNotOpened));
+}
+
+#[test]
 fn outputs_are_written_where_an_argument_names_a_file() {
     let data = floats(&[1.0, 2.0, 3.0, 4.0]);
     let files = Memory::new(&[("in", &data)]);
