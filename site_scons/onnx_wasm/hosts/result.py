@@ -18,12 +18,14 @@ class Result:
         trap: Why it did not return, in the platform's words; empty if it did.
         file_errors: Files among the arguments that the module asked for and could not have.
         printed: What it wrote to its standard output.
+        timed_out: Whether it did not return because its time was over.
     """
 
     value: int | None
     trap: str = ""
     file_errors: tuple[Problem, ...] = ()
     printed: str = ""
+    timed_out: bool = False
 
     def __str__(self) -> str:
         """The result as Teaclave gives a task's: the value in decimal, or the trap."""

@@ -20,7 +20,7 @@ import errno
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -95,18 +95,23 @@ class TeaclaveHost:
         self,
         arguments: Mapping[str, str],
         *,
+        inputs: Mapping[str, Path] | None = None,
+        outputs: Mapping[str, Path] | None = None,
         timeout: float | None = None,
         longest_read: int | None = None,
         memory_limit: int | None = None,
     ) -> Result:
         """Runs the module's entry point on files.
 
-        In Teaclave the value of an argument is the id of a registered file; here it is a path. The module can open and
-        create the files that the arguments name and no others. What it writes is held back and put in place, each file
-        whole, only if ``entrypoint`` returns 0 or more. One run at a time for each host.
+        In Teaclave the value of an argument is the name of an input or output of the task; here it is a path, unless
+        ``inputs`` and ``outputs`` say what such names stand for. The module can open and create these files and no
+        others. What it writes is held back and put in place, each file whole, only if ``entrypoint`` returns 0 or more.
+        One run at a time for each host.
 
         Args:
-            arguments: The path that goes with each key. The module gets keys and values in turn, keys in order.
+            arguments: The value that goes with each key. The module gets keys and values in turn, keys in order.
+            inputs: The file behind each name that can be opened; None if each value is a path.
+            outputs: The file behind each name that can be created; None if each value is a path.
             timeout: Seconds after which the run ends with a trap; None for no limit.
             longest_read: The most bytes that one read gives, so that a test can make reads short; None for no limit.
             memory_limit: Bytes of linear memory that the module may have, the app heap included; None for no limit.
@@ -120,7 +125,8 @@ class TeaclaveHost:
         store = wasmtime.Store(self._engine)
         if memory_limit is not None:
             store.set_limits(memory_size=memory_limit)
-        files = _Files(arguments.values(), longest_read)
+        paths = {value: Path(value) for value in arguments.values()}
+        files = _Files(paths if inputs is None else inputs, paths if outputs is None else outputs, longest_read)
         try:
             with _deadline(self._engine, store, timeout):
                 exports = self._instantiate(store, files)
@@ -135,7 +141,7 @@ class TeaclaveHost:
         except _TrapError as trap:
             return Result(None, f"Exception: {trap}", tuple(files.errors))
         except _TimeOutError:
-            return Result(None, f"timed out after {timeout} s", tuple(files.errors))
+            return Result(None, f"timed out after {timeout} s", tuple(files.errors), timed_out=True)
         finally:
             files.close()
             store.close()
@@ -223,19 +229,21 @@ class _TimeOutError(Exception):
 
 
 class _Files:
-    """The five imports, over the files that a run's arguments name.
+    """The five imports, over the files of a run.
 
     Handles count from 1, an output's have a bit of their own, and none is given twice: as in Teaclave. An output is
     written to a temporary file beside it.
 
     Args:
-        paths: The files.
+        inputs: The file behind each name that can be opened.
+        outputs: The file behind each name that can be created.
         longest_read: The most bytes that one read gives; None for no limit.
     """
 
-    def __init__(self, paths: Iterable[str], longest_read: int | None) -> None:
+    def __init__(self, inputs: Mapping[str, Path], outputs: Mapping[str, Path], longest_read: int | None) -> None:
         self.errors: list[Problem] = []
-        self._paths = {os.fsencode(path): Path(path) for path in paths}
+        self._readable = {os.fsencode(name): path for name, path in inputs.items()}
+        self._writable = {os.fsencode(name): path for name, path in outputs.items()}
         self._longest_read = longest_read
         self._handles = iter(range(1, _LAST_HANDLE + 1))
         self._inputs: dict[int, FileIO] = {}
@@ -293,7 +301,8 @@ class _Files:
     def _opened(
         self, caller: wasmtime.Caller, address: int, files: dict[int, FileIO], open_: Callable[[Path], FileIO]
     ) -> int:
-        path = self._paths.get(_string(caller, address))
+        paths = self._readable if files is self._inputs else self._writable
+        path = paths.get(_string(caller, address))
         if path is None:
             return _ERROR
         try:

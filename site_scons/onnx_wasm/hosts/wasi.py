@@ -94,8 +94,8 @@ class WasiHost:
             if memory_limit is not None:
                 store.set_limits(memory_size=memory_limit)
             status = self._start(store, timeout)
-            if isinstance(status, str):
-                return Result(None, status)
+            if isinstance(status, Result):
+                return status
             line = printed.read_text("utf-8")
             if status:
                 # Which files there must be, only the module knows.
@@ -103,8 +103,8 @@ class WasiHost:
             _put_in_place(arguments, staged)
             return Result(_returned(line, self._where), printed=line)
 
-    def _start(self, store: wasmtime.Store, timeout: float | None) -> int | str:
-        """The exit status, or why there is none."""
+    def _start(self, store: wasmtime.Store, timeout: float | None) -> int | Result:
+        """The exit status, or the result of a run that has none."""
         try:
             with _deadline(self._engine, store, timeout):
                 start = self._linker.instantiate(store, self._module).exports(store)["_start"]
@@ -113,7 +113,9 @@ class WasiHost:
         except wasmtime.ExitTrap as exit_:
             return int(exit_.code)
         except wasmtime.Trap as trap:
-            return f"timed out after {timeout} s" if trap.trap_code is TrapCode.INTERRUPT else trap.message
+            if trap.trap_code is TrapCode.INTERRUPT:
+                return Result(None, f"timed out after {timeout} s", timed_out=True)
+            return Result(None, trap.message)
         except wasmtime.WasmtimeError as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise BuildError(Problem(self._where, f"cannot be instantiated: {reason}")) from error
