@@ -19,7 +19,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 HEAVY = {
-    *("tvm", "tvm_ffi", "onnx", "numpy", "safetensors", "wasmtime", "google"),
+    *("tvm", "tvm_ffi", "onnx", "numpy", "safetensors", "wasmtime", "google", "grpc"),
     *("cryptography", "cyclonedx", "securesystemslib", "zstandard"),
 }
 TOML = {"toml_lines", "toml_tables"}
@@ -176,6 +176,12 @@ def test_a_release_knows_itself_tools_and_modules(path: Path) -> None:
         assert not others(path)
 
 
+@pytest.mark.parametrize("path", files("teaclave"), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_teaclave_s_stand_in_knows_itself_and_its_host(path: Path) -> None:
+    assert all(name in {"errors", "hosts.teaclave"} or name.split(".")[0] == "teaclave" for name in ours(path))
+    assert others(path) <= {"cryptography", "google", "grpc", "grpc_tools"}
+
+
 @pytest.mark.parametrize("path", files("actions"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_actions_do_not_know_each_other(path: Path) -> None:
     assert not {name for name in ours(path) if name.split(".")[0] in ("actions", "rules")} - {"actions.common"}
@@ -239,15 +245,17 @@ def test_a_step_declares_the_sources_that_its_action_imports(rule: str) -> None:
     imported = {name for name in loaded(action)[0] if not name.endswith("__init__.py")}
     folders = {name for name in sources if (PACKAGE / name).is_dir()}
     covered = {name for name in imported if name.split("/")[0] in folders}
-    written = {name for name in sources if name.endswith(".py") and not name.endswith("__init__.py")}
+    templates = {name for name in sources if name.startswith("bundle/")}
+    written = {name for name in sources if name.endswith(".py") and not name.endswith("__init__.py")} - templates
     assert imported - covered == written, "declared and imported differ"
     assert folders <= {name.split("/")[0] for name in covered}, "a folder of which nothing is imported"
 
 
-def test_a_package_for_the_web_declares_its_templates() -> None:
-    templates = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "web").rglob("*") if path.is_file()}
-    _, sources, _ = declared("web_package")
-    assert {name for name in sources if not name.endswith(".py")} == templates
+@pytest.mark.parametrize(("rule", "folder"), [("web_package", "web"), ("teaclave_bundle", "bundle")])
+def test_what_is_put_around_a_module_declares_its_templates(rule: str, folder: str) -> None:
+    templates = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / folder).rglob("*") if path.is_file()}
+    _, sources, _ = declared(rule)
+    assert {name for name in sources if name.startswith(f"{folder}/")} == templates
 
 
 @pytest.mark.parametrize("rule", STEPS)

@@ -6,6 +6,7 @@ A command imports what it needs when it runs, so that ``--help`` is quick.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import signal
 import sys
 from pathlib import Path
@@ -32,6 +33,11 @@ def main() -> int:
     _add_inspect(commands.add_parser("inspect", help="tell what a module consists of", description=_inspect.__doc__))
     _add_verify_release(
         commands.add_parser("verify-release", help="check a release", description=_verify_release.__doc__)
+    )
+    _add_teaclave_local(
+        commands.add_parser(
+            "teaclave-local", help="serve a stand-in for Teaclave on this machine", description=_teaclave_local.__doc__
+        )
     )
     arguments = parser.parse_args()
     # A module runs outside of Python, where Python's own handler would wait for it to return.
@@ -97,6 +103,34 @@ def _add_verify_release(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_verify_release)
 
 
+def _add_teaclave_local(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", type=Path, help="where addresses of files (file:) may lead (default: nowhere)")
+    parser.add_argument(
+        "--authentication-port", metavar="PORT", type=int, default=7776, help="0 for any (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--frontend-port", metavar="PORT", type=int, default=7777, help="0 for any (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", metavar="SECONDS", type=float, default=60.0, help="how long a task may run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--token-seconds",
+        metavar="SECONDS",
+        type=float,
+        default=24 * 60 * 60.0,
+        help="how long who logged in stays so (default: a day, as in Teaclave)",
+    )
+    parser.add_argument(
+        "--largest-message",
+        metavar="BYTES",
+        type=int,
+        default=4 << 20,
+        help="the payload included (default: %(default)s, as in Teaclave)",
+    )
+    parser.set_defaults(command=_teaclave_local)
+
+
 def _pair(text: str) -> tuple[str, str]:
     key, separator, file = text.partition("=")
     if not (key and separator and file):
@@ -124,6 +158,36 @@ def _run(arguments: argparse.Namespace) -> int:
         raise BuildError(result.file_errors)
     sys.stderr.write(f"{where}: {_meaning(result.value)}\n")
     return _FAILED
+
+
+def _teaclave_local(arguments: argparse.Namespace) -> int:
+    """Serves Teaclave's two public services on this machine, so that scripts can be tried. It is not an enclave."""
+    try:
+        from onnx_wasm.teaclave.server import Settings, serve
+    except ModuleNotFoundError as error:
+        hint = "./sconsw setup full brings it; elsewhere python -m pip install 'onnx-wasm[teaclave]'"
+        raise BuildError(Problem("teaclave-local", f"needs the package {error.name}", hint)) from error
+    if arguments.folder is not None and not arguments.folder.is_dir():
+        raise BuildError(Problem(str(arguments.folder), "is not a folder"))
+    options = {key: it for key, it in vars(arguments).items() if key != "command"}
+    leads = "nowhere: see --folder" if arguments.folder is None else f"into {arguments.folder.resolve()}"
+
+    def tell(authentication: int, frontend: int) -> None:
+        sys.stdout.write(
+            "teaclave-local is NOT an enclave and protects NOTHING: keys, files and results are in the open.\n"
+            f"authentication localhost:{authentication}, frontend localhost:{frontend}; clients set SGX_MODE=SW\n"
+            f"the first user is admin, its password teaclave; addresses of files lead {leads}\n"
+        )
+        sys.stdout.flush()
+
+    async def until_told() -> None:
+        ended = asyncio.Event()
+        for signal_ in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signal_, ended.set)
+        await serve(Settings(**options), tell, ended)
+
+    asyncio.run(until_told())
+    return 0
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
