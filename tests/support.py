@@ -44,7 +44,8 @@ argument = "y"
 """The manifest of ``tiny()``."""
 
 _STEP = re.compile(
-    r"^(ModelFetch|TvmIr|WasmObject|ModelLibrary|RustWrapper|WasmModule|WasmTest|WebPackage) (\S+)$", re.MULTILINE
+    r"^(ModelFetch|TvmIr|WasmObject|ModelLibrary|RustWrapper|WasmModule|WasmTest|WebPackage|TeaclaveBundle) (\S+)$",
+    re.MULTILINE,
 )
 
 

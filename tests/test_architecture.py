@@ -269,7 +269,7 @@ def test_every_rule_has_a_step() -> None:
     chain = {"model_fetch", "tvm_ir", "wasm_object", "model_library", "rust_wrapper", "wasm_module"}
     assert set(STEPS) == chain | {
         *("wasm_profile", "wasm_test", "wasm_verify", "web_package"),
-        *("wasm_optimize", "wasm_release"),
+        *("wasm_optimize", "wasm_release", "teaclave_bundle"),
     }
 
 

@@ -16,6 +16,7 @@ from onnx_wasm.rules import (
     model_fetch,
     model_library,
     rust_wrapper,
+    teaclave_bundle,
     tvm_ir,
     wasm_model,
     wasm_module,
@@ -43,6 +44,7 @@ CHAIN = (
     wasm_profile,
     wasm_verify,
     web_package,
+    teaclave_bundle,
     wasm_optimize,
     wasm_release,
 )

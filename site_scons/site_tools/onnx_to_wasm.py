@@ -10,6 +10,7 @@ from onnx_wasm.rules import (
     model_library,
     release_profile,
     rust_wrapper,
+    teaclave_bundle,
     tvm_ir,
     wasm_model,
     wasm_module,
@@ -37,6 +38,7 @@ def generate(env):
     env["BUILDERS"]["WasmModule"] = wasm_module.rule()
     env["BUILDERS"]["WasmTest"] = wasm_test.rule()
     env["BUILDERS"]["WebPackage"] = web_package.rule()
+    env["BUILDERS"]["TeaclaveBundle"] = teaclave_bundle.rule()
     env["BUILDERS"]["WasmVerify"] = wasm_verify.rule()
     env["BUILDERS"]["WasmProfile"] = wasm_profile.rule()
     env["BUILDERS"]["WasmOptimize"] = wasm_optimize.rule()

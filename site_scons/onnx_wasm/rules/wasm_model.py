@@ -24,7 +24,7 @@ from onnx_wasm.rules import release_profile, run, workspace
 def wasm_model(env: Environment, manifests: object) -> list[Node]:
     """Declares models: ``<model>.wasm``, ``<model>.<platform>.wasm``, ``<model>.test``, ``.verify`` and ``.run``.
 
-    One with the platform ``web`` has ``<model>.web`` too.
+    One with the platform ``web`` has ``<model>.web`` too, one with ``teaclave`` ``<model>.teaclave``.
 
     Args:
         env: The environment.
@@ -79,6 +79,7 @@ Targets of each model, and what they do; "all" builds every module, "test" runs 
   MODEL.wasm              build the module, for the first of its platforms
   MODEL.PLATFORM.wasm     build it for another
   MODEL.web               build a folder for JavaScript around that for "web", with a page to try it
+  MODEL.teaclave          build a folder around that for "teaclave", with a client that runs it there
   MODEL.test              run the tests of its manifest
   MODEL.verify            hold it against ONNX's own definition of it
   MODEL.run KEY=FILE...   run it on files
@@ -151,6 +152,8 @@ def _declare(env: Environment, model: Manifest, whole: bool) -> Node:
         env.Alias(f"{name}.profile", env.Alias(f"{name}.{model.compile.platforms[0]}.profile"))
         if package:
             env.Alias(f"{name}.web", package)
+        if "teaclave" in modules:
+            env.Alias(f"{name}.teaclave", _bundle(env, model, modules["teaclave"]))
         reports = [_reports(env, model, platform, module) for platform, module in modules.items()]
         for kind in _REPORTS:
             made = [report[kind] for report in reports if kind in report]
@@ -282,6 +285,16 @@ def _package(env: Environment, model: Manifest, module: Node) -> list[Node]:
         MANIFEST=model.path,
     )
     return package
+
+
+def _bundle(env: Environment, model: Manifest, module: Node) -> list[Node]:
+    """The files of the folder for Teaclave."""
+    bundle: list[Node] = env.TeaclaveBundle(
+        module.dir.File(f"{model.model.target}.teaclave/function.json"),
+        [module, module.dir.File(f"{model.model.target}.interface.json"), *_params(model, module)],
+        MANIFEST=model.path,
+    )
+    return bundle
 
 
 _REPORTS = ("test", "verify")
