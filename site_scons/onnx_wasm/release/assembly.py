@@ -11,7 +11,7 @@ from typing import Any
 
 from onnx_wasm.release import components, provenance, sbom, signing, sums
 from onnx_wasm.release.components import Component
-from onnx_wasm.release.provenance import Build, Material
+from onnx_wasm.release.provenance import Build, UsedTool
 
 MANIFEST_FOLDER = "manifest"
 RESULTS = "results.json"
@@ -126,13 +126,14 @@ def build(release: Release) -> Build:
     files = {path.as_posix(): path for path in (*release.model, release.manifest, *release.requirements)}
     files |= {release.lock.name: release.lock, **release.materials}
     return Build(
-        f"{release.name}.release",
-        release.epoch,
-        release.onnx_wasm,
-        (
-            Material("source", "gitCommit", release.commit),
-            *(Material(name, "sha256", sums.digest(path)) for name, path in sorted(files.items())),
-            *(Material(tool.name, "fingerprint", tool.fingerprint) for tool in release.tools),
+        target=f"{release.name}.release",
+        epoch=release.epoch,
+        onnx_wasm=release.onnx_wasm,
+        commit=release.commit,
+        files={name: sums.digest(path) for name, path in files.items()},
+        tools=tuple(
+            UsedTool(it.name, it.version, it.fingerprint, sums.digest(it.program.resolve()) if it.program else "")
+            for it in release.tools
         ),
     )
 

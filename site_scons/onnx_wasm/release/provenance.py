@@ -7,9 +7,10 @@ build, such as times and names of machines, is left out: whoever rebuilds a rele
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from onnx_wasm.errors import BuildError, Problem
 
@@ -19,19 +20,20 @@ _PREDICATE = "https://slsa.dev/provenance/v1"
 
 
 @dataclass(frozen=True)
-class Material:
-    """Something that a release is made from.
+class UsedTool:
+    """A tool that a release was built with.
 
     Args:
-        name: A file's path from the top of the checkout; or ``source``, or a tool's name.
-        algorithm: How the digest was made: ``sha256`` of a file, ``gitCommit`` of the source; ``fingerprint`` of a
-            tool, as ``toolchain.lock`` has it.
-        digest: In hexadecimal, or a tool's fingerprint.
+        name: As ``toolchain.lock`` has it.
+        version: For people.
+        fingerprint: As ``toolchain.lock`` has it.
+        sha256: Of the program, in hexadecimal; empty if it is none.
     """
 
     name: str
-    algorithm: str
-    digest: str
+    version: str
+    fingerprint: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -41,23 +43,18 @@ class Build:
     Args:
         target: What was asked of SCons: ``mnist.release``.
         epoch: ``SOURCE_DATE_EPOCH``.
-        version: Of onnx-wasm.
-        materials: What it was made from; the first is the commit.
+        onnx_wasm: The version of this package.
+        commit: The source's.
+        files: The SHA-256 of each file that it was made from, by its path from the top of the checkout.
+        tools: What it was built with.
     """
 
     target: str
     epoch: int
-    version: str
-    materials: tuple[Material, ...]
-
-    @property
-    def commit(self) -> str:
-        """The commit of the sources."""
-        return next(it.digest for it in self.materials if it.algorithm == "gitCommit")
-
-    def files(self) -> dict[str, str]:
-        """The SHA-256 of each file that it was made from, by its path from the top of the checkout."""
-        return {it.name: it.digest for it in self.materials if it.algorithm == "sha256"}
+    onnx_wasm: str
+    commit: str
+    files: Mapping[str, str]
+    tools: tuple[UsedTool, ...]
 
 
 def statement(subjects: Mapping[str, str], build: Build) -> bytes:
@@ -67,7 +64,7 @@ def statement(subjects: Mapping[str, str], build: Build) -> bytes:
         subjects: The SHA-256 of each file of the release, by its path there.
         build: How they were made.
     """
-    identity = f"pkg:generic/onnx-wasm@{build.version}"
+    identity = f"pkg:generic/onnx-wasm@{build.onnx_wasm}"
     described = {
         "_type": _STATEMENT,
         "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(subjects.items())],
@@ -78,10 +75,12 @@ def statement(subjects: Mapping[str, str], build: Build) -> bytes:
                 "externalParameters": {"target": build.target},
                 "internalParameters": {"SOURCE_DATE_EPOCH": build.epoch},
                 "resolvedDependencies": [
-                    {"name": it.name, "digest": {it.algorithm: it.digest}} for it in build.materials
+                    {"name": "source", "digest": {"gitCommit": build.commit}},
+                    *({"name": name, "digest": {"sha256": digest}} for name, digest in sorted(build.files.items())),
+                    *map(_described, build.tools),
                 ],
             },
-            "runDetails": {"builder": {"id": identity, "version": {"onnx-wasm": build.version}}},
+            "runDetails": {"builder": {"id": identity, "version": {"onnx-wasm": build.onnx_wasm}}},
         },
     }
     return (json.dumps(described, indent=1) + "\n").encode()
@@ -104,25 +103,35 @@ def parse(payload: bytes, where: str) -> tuple[dict[str, str], Build]:
         described: Any = json.loads(payload)
         predicate = described["predicate"]
         definition = predicate["buildDefinition"]
-        materials: Sequence[Any] = definition["resolvedDependencies"]
+        source, *others = definition["resolvedDependencies"]
         build = Build(
-            _text(definition["externalParameters"]["target"]),
-            int(definition["internalParameters"]["SOURCE_DATE_EPOCH"]),
-            _text(predicate["runDetails"]["builder"]["version"]["onnx-wasm"]),
-            tuple(Material(_text(it["name"]), *map(_text, _only(it["digest"]))) for it in materials),
+            target=_text(definition["externalParameters"]["target"]),
+            epoch=int(definition["internalParameters"]["SOURCE_DATE_EPOCH"]),
+            onnx_wasm=_text(predicate["runDetails"]["builder"]["version"]["onnx-wasm"]),
+            commit=_text(source["digest"]["gitCommit"]),
+            files={_text(it["name"]): _text(it["digest"]["sha256"]) for it in others if "annotations" not in it},
+            tools=tuple(map(_used_tool, (it for it in others if "annotations" in it))),
         )
         subjects = {_text(it["name"]): _text(it["digest"]["sha256"]) for it in described["subject"]}
-        same = statement(subjects, build) == payload and bool(build.commit)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, StopIteration) as error:
+        same = statement(subjects, build) == payload
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BuildError(Problem(where, "holds no statement of a release's provenance")) from error
     if not same:
         raise BuildError(Problem(where, "holds a statement that is not as a release has it"))
     return subjects, build
 
 
-def _only(digest: Mapping[str, Any]) -> tuple[str, Any]:
-    ((algorithm, value),) = digest.items()
-    return algorithm, value
+def _described(tool: UsedTool) -> dict[str, Any]:
+    digest = {"digest": {"sha256": tool.sha256}} if tool.sha256 else {}
+    uri = f"pkg:generic/{tool.name}@{quote(tool.version)}"
+    annotations = {"version": tool.version, "fingerprint": tool.fingerprint}
+    return {"name": tool.name, "uri": uri, **digest, "annotations": annotations}
+
+
+def _used_tool(it: Mapping[str, Any]) -> UsedTool:
+    sha256 = it.get("digest", {}).get("sha256", "")
+    notes = it["annotations"]
+    return UsedTool(_text(it["name"]), _text(notes["version"]), _text(notes["fingerprint"]), _text(sha256))
 
 
 def _text(value: object) -> str:

@@ -55,7 +55,7 @@ def _other_materials(checkout: Path, build: Build) -> list[Problem]:
     message = f"has another sha256 in commit {build.commit} than the provenance says"
     return [
         Problem(name, message, "the release was not made from it")
-        for name, digest in build.files().items()
+        for name, digest in build.files.items()
         if (path := checkout / name).is_file() and sums.digest(path) != digest
     ]
 

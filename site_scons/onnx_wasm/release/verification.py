@@ -130,7 +130,7 @@ def _sbom(path: Path, actual: dict[str, str], build: Build) -> list[Problem]:
     if problems:
         return problems
     described: dict[str, Any] = json.loads(written)
-    materials = set(build.files().values())
+    materials = set(build.files.values())
     for component in described.get("components", ()):
         digests = {it["content"] for it in component.get("hashes", ())}
         if component["type"] == "file" and digests != {actual.get(component["name"])}:
@@ -142,7 +142,7 @@ def _sbom(path: Path, actual: dict[str, str], build: Build) -> list[Problem]:
 
 def _materials(folder: Path, actual: dict[str, str], build: Build) -> list[Problem]:
     """Holds what is in the release and among its materials too against these."""
-    known = set(build.files().values())
+    known = set(build.files.values())
     also = [name for name in actual if re.fullmatch(rf"{MANIFEST_FOLDER}/[^/]+\.toml", name)]
     return [
         Problem(str(folder / provenance.NAME), f"{name} is not among what the release was made from")
