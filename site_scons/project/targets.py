@@ -28,7 +28,7 @@ Targets of this repository:
   bench-platforms         measure modules where they run, against their limits
   bench-speed [MODELS=...]  measure how fast modules run, against onnxruntime-web
   examples [MODELS=...]   build, test and verify the models under examples/
-  verify-reproducible [MODELS=... BUILDS=2]  build again and again under other circumstances, and compare
+  verify-reproducible [MODELS=... BUILDS=2 SEED=0]  build again and again under other circumstances, and compare
   conformance             run ONNX's tests of its operators as WebAssembly
 """
 _MODULES = {
@@ -52,7 +52,7 @@ def declare(env: Environment) -> None:
     models = shlex.split(ARGUMENTS.get("MODELS", ""))
     _command(env, "bench-speed", ["-m", "onnx_wasm.benchmarks.speed", *models], {"PYTHONPATH": str(_SITE)})
     _command(env, "examples", ["-m", "project.examples", *models], {"PYTHONPATH": str(_SITE)})
-    builds = ["--builds", ARGUMENTS.get("BUILDS", "2")]
+    builds = ["--builds", ARGUMENTS.get("BUILDS", "2"), "--seed", ARGUMENTS.get("SEED", "0")]
     reproducible = ["-m", "onnx_wasm.benchmarks.reproducible", *builds, *models]
     _command(env, "verify-reproducible", reproducible, {"PYTHONPATH": str(_SITE)})
     env.Depends("bench-platforms", env.Alias("mnist.web"))

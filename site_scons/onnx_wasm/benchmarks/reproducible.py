@@ -6,13 +6,14 @@ Every artefact of every build is held against that of the first, and searched fo
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +21,9 @@ from onnx_wasm import manifest, toolchain
 from onnx_wasm.benchmarks.table import Row, publish
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.manifest import Manifest
-from onnx_wasm.release import lock, source
+from onnx_wasm.release import lock, source, sums
 from onnx_wasm.release.difference import Difference, differences
-from onnx_wasm.release.perturbation import Perturbation, command, perturbations
+from onnx_wasm.release.perturbation import Perturbation, command, perturbation, perturbations
 
 TARGET = "verify-reproducible"
 
@@ -37,28 +38,29 @@ class Outcome:
     """What came of a number of builds.
 
     Args:
-        artefacts: The files that the first build made, by their paths from the top of the checkout.
+        artefacts: The SHA-256 of each file that the first build made, by its path from the top of the checkout.
         differences: What was not as in the first build, build by build.
         named: Files that hold a name of the machine, of its user or of a folder, with that name.
     """
 
-    artefacts: tuple[str, ...]
+    artefacts: Mapping[str, str]
     differences: tuple[tuple[int, Difference], ...]
     named: tuple[tuple[str, str], ...]
 
     def __str__(self) -> str:
-        lines = [f"build {number} differs from build 0: {difference}" for number, difference in self.differences]
+        lines = [f"build {number} differs from the first: {difference}" for number, difference in self.differences]
         lines += [f"{file} holds {name!r}" for file, name in self.named]
         return "".join(f"{line}\n" for line in lines)
 
 
-def compare(top: Path, targets: Sequence[str], builds: int) -> Outcome:
+def compare(top: Path, targets: Sequence[str], builds: int, seed: int = 0) -> Outcome:
     """Builds under perturbations and compares.
 
     Args:
         top: The checkout. What is not committed is built too, but for files that git does not know.
         targets: What is built.
         builds: How many times.
+        seed: Other circumstances for another number.
 
     Raises:
         BuildError: A build failed.
@@ -72,16 +74,17 @@ def compare(top: Path, targets: Sequence[str], builds: int) -> Outcome:
         first: dict[str, Path] = {}
         found: list[tuple[int, Difference]] = []
         named: list[tuple[str, str]] = []
-        for its in perturbations(builds):
+        for its in perturbations(builds, seed):
             made = _build(its, fresh, Path(work), targets)
             sys.stdout.write(f"{its.number}: {_told(its)}\n")
             sys.stdout.flush()
             first = first or made
             found += [(its.number, difference) for difference in differences(first, made)]
             named += _named(made, [*its.names(), work, os.uname().nodename, str(Path.home()), sys.prefix])
-            if its.number:
+            if made is not first:
                 shutil.rmtree(Path(work, f"kept-{its.number}"))
-        return Outcome(tuple(sorted(first)), tuple(found), tuple(named))
+        artefacts = {name: sums.digest(first[name]) for name in sorted(first)}
+        return Outcome(artefacts, tuple(found), tuple(named))
 
 
 def targets_of(model: Manifest, pinned: bool) -> list[str]:
@@ -120,7 +123,7 @@ def _build(its: Perturbation, fresh: Path, work: Path, targets: Sequence[str]) -
 
 def _build_here(number: int, fresh: Path, checkout: Path, kept: Path, targets: Sequence[str]) -> None:
     """What runs under the perturbation: makes the checkout, file by file in an order of its own, builds, keeps."""
-    its = perturbations(number + 1)[number]
+    its = perturbation(number)
     Path(os.environ["HOME"]).mkdir()
     files = sorted(path for path in fresh.rglob("*") if not path.is_dir() or path.is_symlink())
     random.Random(its.order).shuffle(files)
@@ -170,6 +173,7 @@ def main() -> None:
         return _build_here(int(number), Path(fresh), Path(checkout), Path(kept), targets)
     parser = argparse.ArgumentParser(f"./sconsw {TARGET}", description=__doc__)
     parser.add_argument("--builds", type=int, default=2, help="how many times each model is built (2)")
+    parser.add_argument("--seed", type=int, default=0, help="other circumstances for another number (0)")
     parser.add_argument("models", nargs="*", help="their names (default: every model in models/)")
     arguments = parser.parse_args()
     try:
@@ -181,10 +185,11 @@ def main() -> None:
         pinned = not lock.problems(Path(lock.NAME), toolchain.find())
         targets = [target for model in wanted for target in targets_of(model, pinned)]
         sys.stdout.write(f"{TARGET}: {' '.join(targets)}\n")
-        outcome = compare(Path(), targets, arguments.builds)
+        outcome = compare(Path(), targets, arguments.builds, arguments.seed)
     except BuildError as error:
         sys.exit(f"{error}")
-    sys.stdout.write(str(outcome))
+    digest = hashlib.sha256(sums.text(outcome.artefacts).encode()).hexdigest()
+    sys.stdout.write(f"{outcome}all artefacts together: sha256 {digest}\n")
     differing = sum(difference.count or 1 for _, difference in outcome.differences)
     names = ", ".join(it.model.target for it in wanted)
     rows = [
@@ -192,7 +197,7 @@ def main() -> None:
         Row("artefacts compared in each", len(outcome.artefacts), "", 1, "higher"),
         Row("names of the machine, its user or a folder in them", len(outcome.named), "", 0),
     ]
-    details = {"artefacts": outcome.artefacts, "builds": arguments.builds}
+    details = {"artefacts": outcome.artefacts, "builds": arguments.builds, "sha256": digest}
     sys.exit(0 if publish(TARGET, rows, details=details) else 1)
 
 

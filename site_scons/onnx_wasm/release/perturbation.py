@@ -72,16 +72,22 @@ class Perturbation:
         return [f"-j{self.jobs}", *(["--random"] if self.shuffled else [])]
 
 
-def perturbations(count: int) -> list[Perturbation]:
-    """The circumstances of so many builds; the same for the same number, and no two alike.
+def perturbations(count: int, seed: int = 0) -> list[Perturbation]:
+    """The circumstances of so many builds; the same for the same numbers, and no two alike.
 
     Args:
-        count: How many.
+        count: How many, 100 at most.
+        seed: Others for another number.
     """
-    return [_perturbation(number) for number in range(count)]
+    return [perturbation(100 * seed + number) for number in range(count)]
 
 
-def _perturbation(number: int) -> Perturbation:
+def perturbation(number: int) -> Perturbation:
+    """The circumstances of one build.
+
+    Args:
+        number: Which of all there are.
+    """
     draw = random.Random(number)
     return Perturbation(
         number=number,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 NAME = "SHA256SUMS"
@@ -20,7 +21,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: _digest_of(paths[name]) for name in sorted(paths) if name != NAME}
 
 
-def text(found: dict[str, str]) -> str:
+def text(found: Mapping[str, str]) -> str:
     """The file's text.
 
     Args:
