@@ -257,7 +257,12 @@ def test_as_root_apt_brings_what_builds_can_do_without_and_may_fail_to(
         f'#!/bin/sh\necho "$@" >> {log}\ncase "$*" in *" install ${{REFUSED:-none}}") exit 100;; esac\n'
     )
     equipped.environ["REFUSED"] = refused
-    for profile, packages in (("build", {"bubblewrap"}), ("dev", {"bubblewrap", "chromium", "nginx", "nodejs"})):
+    full = {"bubblewrap", "binaryen", "faketime"}
+    for profile, packages in (
+        ("build", {"bubblewrap"}),
+        ("full", full),
+        ("dev", {*full, "chromium", "nginx", "nodejs"}),
+    ):
         log.write_text("")
         result = equipped.run("setup", profile)
         assert result.returncode == 0, result.stderr

@@ -22,15 +22,16 @@ APT_PACKAGES = {
     "crates": tuple(f"librust-{name}-dev" for name in CRATES),
     "node": ("nodejs",),
     "chromium": ("chromium",),
+    "bwrap": ("bubblewrap",),
     "wasm-opt": ("binaryen",),
     "faketime": ("faketime",),
     "nginx": ("nginx",),
-    "bwrap": ("bubblewrap",),
 }
 """What Debian and Ubuntu call the packages that bring each tool, in the version that goes with the release's rustc."""
 
-OPTIONAL = {"build": ("bwrap",), "full": ("bwrap",), "dev": ("bwrap", "node", "chromium", "nginx")}
-"""The programs that a build can do without, by what they are wanted for: the strategy ``sandbox``, and tests."""
+_FULL = ("bwrap", "wasm-opt", "faketime")
+OPTIONAL = {"build": ("bwrap",), "full": _FULL, "dev": (*_FULL, "node", "chromium", "nginx")}
+"""The programs that a build can do without, by profile: for the strategy ``sandbox``, for releases, for tests."""
 
 _CC_COMMANDS = {
     "dnf": "sudo dnf install -y gcc",
