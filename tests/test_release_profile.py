@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from support import ROOT, WORKSPACE, commit, edit, place_tiny, scons
+
+from onnx_wasm.release import sums
 
 SITE = ("--site-dir", ROOT / "site_scons")
 COMPLETE = f"""version = "1.0.0"
@@ -61,3 +64,21 @@ def test_a_tool_that_is_not_the_one_pinned_is_named(workspace: Path) -> None:
     assert "assembler is missing; pinned is assembler 1.0" in build.err
     assert build.err.count("; pinned is ") == 2
     assert build.steps == []
+
+
+def test_weights_in_a_file_and_variants_are_released_with_their_modules(workspace: Path) -> None:
+    sha256 = sums.digest(workspace / "tiny.onnx")
+    edit(workspace / "tiny.toml", 'name = "tiny"\n', f'name = "tiny"\n{COMPLETE.replace("0" * 64, sha256)}')
+    more = '[params]\nmode = "file"\n[[variant]]\nname = "two"\nshapes = { x = [2, 4] }\n'
+    (workspace / "tiny.toml").write_text(f"{(workspace / 'tiny.toml').read_text()}{more}")
+    scons(workspace, *SITE, "-Q", "toolchain.lock")
+    commit(workspace)
+    for name in ("tiny", "tiny-two"):
+        build = scons(workspace, *SITE, "-Q", "-n", f"{name}.release", environ={"ONNX_WASM_VERBOSE": "1"})
+        _, _, words = build.out.partition(" --release ")
+        released, _ = json.JSONDecoder().raw_decode(words.removeprefix('"'))
+        (built,) = released["built"]
+        assert released["name"] == name
+        assert {f"{name}.wasm", f"{name}.interface.json", f"{name}.params"} == set(built["files"])
+        assert built["verify"] == f"build/release/teaclave/{name}/{name}.verify.json"
+        assert f"--folder dist/{name}-1.0.0 " in build.out

@@ -105,7 +105,7 @@ def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **
         emitter: The rule's own, which names its targets.
         options: More for SCons's ``Builder``.
     """
-    shown = {"cmdstr": None if _verbose() else f"{step.rule} $TARGET"}
+    shown = {} if _verbose() else {"cmdstr": f"{step.rule} $TARGET"}  # None would say nothing at all
 
     def command(source: Sequence[File], target: Sequence[File], env: Environment, for_signature: bool) -> object:
         words = arguments(target, source, env)
