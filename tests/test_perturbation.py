@@ -50,6 +50,6 @@ def test_no_two_builds_have_the_same_circumstances() -> None:
     assert len({(it.uid, it.host, it.user, it.order) for it in every}) == 20
     assert len({it.folder for it in every}) == 20
     assert len({it.days for it in every}) > 15
-    for circumstance in ("umask", "locale", "zone", "jobs", "shuffled", "memory"):
+    for circumstance in ("umask", "locale", "zone", "jobs", "shuffled", "memory", "strategy"):
         assert len({getattr(it, circumstance) for it in every}) > 1
     assert perturbations(20) == every

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def test_a_tool_that_is_not_the_one_pinned_is_named(workspace: Path) -> None:
     assert "assembler is missing; pinned is assembler 1.0" in build.err
     assert build.err.count("; pinned is ") == 2
     assert build.steps == []
+
+
+def test_a_release_is_made_in_a_sandbox(workspace: Path, tmp_path: Path) -> None:
+    """Where there can be none, that is told, with the target that asks for it."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("git", "python3"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    build = scons(workspace, *SITE, "-Q", "tiny.release", environ={"PATH": str(programs)}, status=2)
+    assert "tiny.release: the strategy sandbox needs bubblewrap" in build.err
+    build = scons(workspace, *SITE, "-Q", "tiny.wasm", "-n", status=0)
+    assert "WasmModule" in build.steps
 
 
 def test_weights_in_a_file_and_variants_are_released_with_their_modules(workspace: Path) -> None:

@@ -163,7 +163,7 @@ def _told(its: Perturbation) -> str:
     where = "memory" if its.memory else "disk"
     order = ", random order" if its.shuffled else ""
     who = f"uid {its.uid}, umask {its.umask:03o}, {its.host}"
-    return f"{who}, {its.locale}, {its.zone}, {its.days:+d} days, -j{its.jobs}{order}, {where}"
+    return f"{who}, {its.locale}, {its.zone}, {its.days:+d} days, -j{its.jobs}{order}, {its.strategy}, {where}"
 
 
 def main() -> None:

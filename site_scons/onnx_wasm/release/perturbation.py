@@ -41,6 +41,7 @@ class Perturbation:
         shuffled: Whether SCons builds in random order.
         memory: Whether the checkout is in a file system of its own in memory, where folders list what came last first.
         order: The seed of the order in which the checkout's files are made.
+        strategy: Where actions run. In a sandbox they see less of all this; what is released is made in one.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Perturbation:
     shuffled: bool
     memory: bool
     order: int
+    strategy: str
 
     def names(self) -> tuple[str, ...]:
         """What of it no artefact may hold."""
@@ -69,7 +71,7 @@ class Perturbation:
 
     def options(self) -> list[str]:
         """SCons's options."""
-        return [f"-j{self.jobs}", *(["--random"] if self.shuffled else [])]
+        return [f"--strategy={self.strategy}", f"-j{self.jobs}", *(["--random"] if self.shuffled else [])]
 
 
 def perturbations(count: int, seed: int = 0) -> list[Perturbation]:
@@ -103,6 +105,7 @@ def perturbation(number: int) -> Perturbation:
         shuffled=number % 2 == 1,
         memory=number % 2 == 1,
         order=number,
+        strategy="sandbox" if number % 3 == 2 else "local",
     )
 
 

@@ -125,16 +125,24 @@ def _add_options() -> None:
 
 
 def _asked(settings: WorkspaceFile) -> tuple[str, str]:
-    """The strategy that is asked for, and by what."""
+    """The strategy that is asked for, and by what. A release is made in a sandbox unless somebody says otherwise."""
     if GetOption(_STRATEGY) is not None:
         return GetOption(_STRATEGY), "--strategy"
     if os.environ.get(_VARIABLE):
         return os.environ[_VARIABLE], _VARIABLE
-    return settings.build.strategy, workspace_file.NAME
+    released = _released()
+    return ("sandbox", released) if released else (settings.build.strategy, workspace_file.NAME)
+
+
+def _released() -> str:
+    """The first target of the command line that makes a release; empty if there is none."""
+    return next((target for target in COMMAND_LINE_TARGETS if target.endswith(".release")), "")
 
 
 def _cache(top: Path, settings: WorkspaceFile) -> Cache | None:
-    """The cache that the command line or the workspace file asks for, if either does."""
+    """The cache that the command line or the workspace file asks for, if either does. A release takes from none."""
+    if _released():
+        return None
     disk = GetOption(_DISK_CACHE) or settings.build.disk_cache
     address = GetOption(_REMOTE_CACHE) or settings.remote.cache
     if not disk and not address:
