@@ -76,10 +76,13 @@ def compare(top: Path, targets: Sequence[str], builds: int, seed: int = 0) -> Ou
         named: list[tuple[str, str]] = []
         for its in perturbations(builds, seed):
             made = _build(its, fresh, Path(work), targets)
-            sys.stdout.write(f"{its.number}: {_told(its)}\n")
-            sys.stdout.flush()
             first = first or made
-            found += [(its.number, difference) for difference in differences(first, made)]
+            differing = differences(first, made)
+            sys.stdout.write(
+                f"{its.number}: {_told(its)}: {f'{len(differing)} files differ' if differing else 'same'}\n"
+            )
+            sys.stdout.flush()
+            found += [(its.number, difference) for difference in differing]
             named += _named(made, [*its.names(), work, os.uname().nodename, str(Path.home()), sys.prefix])
             if made is not first:
                 shutil.rmtree(Path(work, f"kept-{its.number}"))
