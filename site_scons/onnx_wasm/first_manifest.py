@@ -143,7 +143,8 @@ def _found(value: onnx.ValueInfoProto, taken: set[str]) -> Found:
         argument = f"{stem}_{number}"
     taken.add(argument)
     type_ = value.type.tensor_type
-    numbers = type_.elem_type not in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING)
+    known = set(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING}
+    numbers = type_.elem_type in known
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(type_.elem_type)) if numbers else ""
     dims = tuple(it.dim_value if it.dim_value > 0 else it.dim_param for it in type_.shape.dim)
     return Found(value.name, argument, dtype, dims if type_.HasField("shape") else None)

@@ -365,7 +365,7 @@ class Verify:
             its largest element. Outputs of other dtypes must be equal.
         reference ("onnx" | "onnxruntime", optional): What says how it should be: ONNX's reference evaluator, or
             onnxruntime. Without it that is onnxruntime for models of more than a million weights, and where the
-            evaluator lacks an operator or computes it as in training.
+            evaluator lacks an operator or computes it as another opset's.
     """
 
     samples: int = field(default=2, metadata={"kind": Integer(1, 1000)})

@@ -30,6 +30,7 @@ Targets of this repository:
   examples [MODELS=...]   build, test and verify the models under examples/
   verify-reproducible [MODELS=... BUILDS=2 SEED=0]  build again and again under other circumstances, and compare
   conformance             run ONNX's tests of its operators as WebAssembly
+  fuzz                    build mutants of ONNX files and manifests
 """
 _MODULES = {
     "lint": "project.lint",
@@ -37,6 +38,7 @@ _MODULES = {
     "bench-build": "onnx_wasm.benchmarks.build",
     "bench-platforms": "onnx_wasm.benchmarks.platforms",
     "conformance": "onnx_wasm.benchmarks.conformance",
+    "fuzz": "onnx_wasm.benchmarks.fuzz",
 }
 
 

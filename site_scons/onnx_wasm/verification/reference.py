@@ -21,8 +21,9 @@ ONNX, ONNXRUNTIME = "onnx", "onnxruntime"
 _MOST_WEIGHTS = 1_000_000
 """Weights above which the reference evaluator would take minutes: it runs convolutions in Python."""
 
-_NORMALISED_RIGHT = 14
-"""The opset from which the reference evaluator of onnx 1.23 normalises with the given mean and variance."""
+_RIGHT_SINCE = {"BatchNormalization": 14, "Softmax": 13, "LogSoftmax": 13, "Hardmax": 13}
+"""Operators that the reference evaluator of onnx 1.23 computes as newer opsets define them, and from which it is right:
+it normalises batches with their own mean and variance, and takes the maximum over one axis."""
 
 
 def evaluator(path: Path, asked: str | None, label: str) -> tuple[str, Evaluate]:
@@ -31,7 +32,7 @@ def evaluator(path: Path, asked: str | None, label: str) -> tuple[str, Evaluate]
     Args:
         path: The ONNX file; its external data lies beside it.
         asked: ``onnx`` or ``onnxruntime``; None to have it chosen: onnxruntime for models of more than a million
-            weights, and those with an operator that the reference evaluator has not, or computes as in training.
+            weights, and those with an operator that the reference evaluator has not, or computes as another opset's.
         label: What messages call the manifest.
 
     Returns:
@@ -114,8 +115,9 @@ def _unfit(model: onnx.ModelProto) -> str:
     if weights > _MOST_WEIGHTS:
         return f"the model has {weights:,} weights"
     opset = max((it.version for it in model.opset_import if it.domain in ("", "ai.onnx")), default=0)
-    if opset < _NORMALISED_RIGHT and any(node.op_type == "BatchNormalization" for node in model.graph.node):
-        return f"ONNX's reference evaluator takes BatchNormalization of opset {opset} for training"
+    wrong = next((it.op_type for it in model.graph.node if opset < _RIGHT_SINCE.get(it.op_type, 0)), "")
+    if wrong:
+        return f"ONNX's reference evaluator computes {wrong} of opset {opset} as newer opsets define it"
     return ""
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
-from onnx_wasm.compiler.frontend.graph import DTYPES, TensorType
+from onnx_wasm.compiler.frontend.graph import DTYPES, TensorType, dtype_of
 from onnx_wasm.errors import BuildError, Problem
 
 
@@ -43,7 +42,7 @@ def freeze(
         found = list(_misfits(value, shapes.get(value.name), dimensions, path, label))
         problems.extend(found)
         if not found:
-            dtype = str(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+            dtype = dtype_of(value.type.tensor_type.elem_type)
             types[value.name] = TensorType(dtype, _frozen(value, shapes.get(value.name), dimensions))
     if problems:
         raise BuildError(problems)
@@ -145,21 +144,14 @@ def _shown(value: onnx.ValueInfoProto) -> str:
 
 
 def _is_numbers(type_: onnx.TypeProto) -> bool:
-    element = type_.tensor_type.elem_type if type_.HasField("tensor_type") else onnx.TensorProto.UNDEFINED
-    if element in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING):
-        return False
-    return str(helper.tensor_dtype_to_np_dtype(element)) in DTYPES
+    return type_.HasField("tensor_type") and dtype_of(type_.tensor_type.elem_type) in DTYPES
 
 
 def _kind(type_: onnx.TypeProto) -> str:
     kind = type_.WhichOneof("value")
     if kind == "tensor_type":
         element = type_.tensor_type.elem_type
-        if element == onnx.TensorProto.UNDEFINED:
-            return "a tensor without a dtype"
-        return (
-            "a tensor of text"
-            if element == onnx.TensorProto.STRING
-            else f"a tensor of {helper.tensor_dtype_to_np_dtype(element)}"
-        )
+        if element == onnx.TensorProto.STRING:
+            return "a tensor of text"
+        return f"a tensor of {dtype_of(element)}" if dtype_of(element) else "a tensor without a dtype"
     return f"a {kind.removesuffix('_type')}" if kind else "without a type"

@@ -94,6 +94,17 @@ class Graph:
     values: dict[str, np.ndarray]
 
 
+def dtype_of(element: int) -> str:
+    """The dtype of a tensor's elements as NumPy, or else ml_dtypes, names it; empty for text and for what is none.
+
+    Args:
+        element: As ONNX numbers it, in an untrusted file.
+    """
+    if element in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING):
+        return ""
+    return str(helper.tensor_dtype_to_np_dtype(element)) if element in onnx.TensorProto.DataType.values() else ""
+
+
 def domain_of(node: onnx.NodeProto) -> str:
     """A node's domain, ``""`` for ONNX's own under both of its names."""
     return "" if node.domain in DEFAULT_DOMAINS else str(node.domain)

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.shape_inference import infer_node_outputs
 
-from onnx_wasm.compiler.frontend.graph import Node, TensorType
+from onnx_wasm.compiler.frontend.graph import Node, TensorType, dtype_of
 
 _SMALL = 1 << 12
 
@@ -61,11 +61,11 @@ def static(type_: onnx.TypeProto | None) -> TensorType | None:
     if type_ is None or not type_.HasField("tensor_type"):
         return None
     tensor = type_.tensor_type
-    if tensor.elem_type in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING) or not tensor.HasField("shape"):
+    dtype = dtype_of(tensor.elem_type)
+    if not dtype or not tensor.HasField("shape"):
         return None
     if not all(it.HasField("dim_value") and it.dim_value >= 0 for it in tensor.shape.dim):
         return None
-    dtype = str(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     return TensorType(dtype, tuple(it.dim_value for it in tensor.shape.dim))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import checker, external_data_helper, numpy_helper
 
+from onnx_wasm.compiler.frontend.graph import TensorType, dtype_of
 from onnx_wasm.errors import BuildError, Problem
 
 _OLDEST_IR = 3
@@ -73,16 +73,11 @@ def _decoded(path: Path) -> onnx.ModelProto:
 
 def _check_size(model: onnx.ModelProto, path: Path) -> None:
     """Refuses weights that no module can hold before any of them is read."""
-    nbytes = sum(math.prod(it.dims) * _itemsize(it.data_type) for it in model.graph.initializer)
+    known = (it for it in model.graph.initializer if dtype_of(it.data_type))
+    nbytes = sum(TensorType(dtype_of(it.data_type), tuple(it.dims)).nbytes for it in known)
     if nbytes > _LARGEST:
         message = f"has {nbytes:,} bytes of weights; a wasm32 module has 4 GiB of memory, of which weights can be 2 GiB"
         raise BuildError(Problem(str(path), message, "quantise the model, or cut it into parts"))
-
-
-def _itemsize(dtype: int) -> int:
-    """Bytes of an element; 0 for what is told of later."""
-    known = dtype in onnx.TensorProto.DataType.values() and dtype != onnx.TensorProto.UNDEFINED
-    return int(onnx.helper.tensor_dtype_to_np_dtype(dtype).itemsize) if known else 0
 
 
 def _take_initialisers(model: onnx.ModelProto, path: Path) -> dict[str, np.ndarray]:
