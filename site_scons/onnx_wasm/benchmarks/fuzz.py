@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -38,6 +38,9 @@ _MARGIN_SECONDS = 5
 _MNIST = Path("models", "mnist")
 _LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 _MANIFEST_EVERY = 4
+_SIGNS = ("Traceback", '  File "', "broke off")
+"""What Python, SCons and an action say when they break."""
+
 _SITE = Path(__file__).parents[2]
 
 _SCONSTRUCT = """\
@@ -220,7 +223,7 @@ def _of_manifest(data: bytes) -> Fate:
         return Fate("hung", str(late))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     told = done.stderr.decode(errors="replace")
-    if done.returncode not in (0, 2) or "Traceback" in told or "broke off" in told:
+    if done.returncode not in (0, 2) or any(sign in told for sign in _SIGNS):
         return Fate("broken", f"exit status {done.returncode}\n{told}", peak)
     return Fate("refused" if done.returncode else "built", told, peak)
 
@@ -238,7 +241,10 @@ def fates(numbers: Sequence[int], of: Seeds, processes: int) -> dict[int, Fate]:
     """
     found = {}
     for done in workers.each(numbers, functools.partial(fate, of=of), _LIMITS, processes):
-        found[done.item] = _ended(done)
+        found[done.item] = its = _ended(done)
+        if its.kind in ("broken", "hung"):
+            _keep(done.item, of)
+            sys.stdout.write(f"{its.kind} {done.item}: {next(iter(its.message.splitlines()), '')}\n")
         _progress(len(found), len(numbers))
     return dict(sorted(found.items()))
 
@@ -290,12 +296,10 @@ def _progress(count: int, total: int) -> None:
         sys.stdout.flush()
 
 
-def _keep(numbers: Iterable[int], of: Seeds) -> None:
-    """Puts mutants where they can be looked at."""
+def _keep(number: int, of: Seeds) -> None:
+    """Puts a mutant where it can be looked at."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for number in numbers:
-        data, _ = mutant(number, of)
-        (FOLDER / f"{number}.{'toml' if is_manifest(number) else 'onnx'}").write_bytes(data)
+    (FOLDER / f"{number}.{'toml' if is_manifest(number) else 'onnx'}").write_bytes(mutant(number, of)[0])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -312,17 +316,14 @@ def main() -> None:
     arguments = _parser().parse_args()
     of = seeds()
     if arguments.one is not None:
-        _keep([arguments.one], of)
+        _keep(arguments.one, of)
         sys.stdout.write(f"{fate(arguments.one, of)}\n")
         return
     found = fates(range(arguments.first, arguments.first + arguments.count), of, arguments.processes)
-    bad = {number: it for number, it in found.items() if it.kind in ("broken", "hung")}
-    _keep(bad, of)
-    for number, it in bad.items():
-        sys.stdout.write(f"{it.kind} {number}: {next(iter(it.message.splitlines()), '')}\n")
+    bad = {number: it.message for number, it in found.items() if it.kind in ("broken", "hung")}
     kinds = Counter(f"{'manifests' if is_manifest(number) else 'models'} {it.kind}" for number, it in found.items())
     sys.stdout.write(", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) + "\n")
-    details = {"fates": kinds, "bad": {number: it.message for number, it in bad.items()}}
+    details = {"fates": kinds, "bad": bad}
     sys.exit(0 if publish(TARGET, rows(found), table.FOLDER, details) else 1)
 
 

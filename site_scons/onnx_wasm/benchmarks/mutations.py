@@ -47,7 +47,7 @@ def of_model(data: bytes, random: Random, other: bytes) -> bytes:
     model, donor = onnx.ModelProto.FromString(data), onnx.ModelProto.FromString(other)
     for _ in range(random.choice(_CHANGES)):
         _change(model, random, donor)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def of_manifest(text: str, random: Random) -> bytes:

@@ -19,6 +19,7 @@ from onnx_wasm.compiler.converters import (
     sampling,
     sequences,
     shaping,
+    storage,
     windows,
 )
 from onnx_wasm.compiler.converters.call import Call, Converter
@@ -39,6 +40,7 @@ _FAMILIES = (
     sampling,
     sequences,
     shaping,
+    storage,
     windows,
 )
 CONVERTERS: dict[tuple[str, str], Converter] = {

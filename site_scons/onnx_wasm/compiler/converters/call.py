@@ -14,7 +14,7 @@ from tvm.ir import GenericConst
 from onnx_wasm.compiler.frontend.graph import Node, TensorType
 from onnx_wasm.compiler.frontend.refusal import Refusal
 
-_OPAQUE = 8  # OpPatternKind.kOpaque in TVM
+_INJECTIVE, _OPAQUE = 2, 8  # TVM's OpPatternKind
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,12 @@ class Call:
         return self.builder.emit(expression)
 
     def kernel(
-        self, compute: Callable[..., Any], *tensors: relax.Expr, name: str = "", alone: bool = False
+        self,
+        compute: Callable[..., Any],
+        *tensors: relax.Expr,
+        name: str = "",
+        alone: bool = False,
+        injective: bool = False,
     ) -> relax.Var:
         """Binds a call of a kernel of its own.
 
@@ -78,9 +83,11 @@ class Call:
             tensors: The operands.
             name: The kernel's, the operator's in small letters if it is not given.
             alone: Whether it must not be fused with what reads its result, and be computed once for each reader.
+            injective: Whether it only puts elements elsewhere, and may be fused with what makes them: TVM does not see
+                it where a run computes the places.
         """
         hint = name or self.node.proto.op_type.lower()
-        attributes = {"op_pattern": _OPAQUE} if alone else None
+        attributes = {"op_pattern": _OPAQUE if alone else _INJECTIVE} if alone or injective else None
         return self.builder.emit_te(compute, *tensors, primfunc_name_hint=hint, primfunc_attrs=attributes)
 
 

@@ -25,7 +25,7 @@ def _gather(call: Call) -> relax.Expr:
         known = indices.value.numpy().astype(np.int64)
         if ((known < -shape[axis]) | (known >= shape[axis])).any():
             raise Refusal(f"reads an index that a dimension of {shape[axis]} does not have", "export the model again")
-        return relax.op.take(data, constant(np.where(known < 0, known + shape[axis], known)), axis, mode="fast")
+        indices = constant(np.where(known < 0, known + shape[axis], known))
 
     def compute(x: te.Tensor, at: te.Tensor) -> te.Tensor:
         def element(*own: tirx.Expr) -> tirx.Expr:
@@ -34,7 +34,7 @@ def _gather(call: Call) -> relax.Expr:
 
         return te.compute((*shape[:axis], *places, *shape[axis + 1 :]), element)
 
-    return call.kernel(compute, data, indices)
+    return call.kernel(compute, data, indices, injective=True)
 
 
 def _gather_elements(call: Call) -> relax.Expr:

@@ -22,7 +22,6 @@ class _BatchNorm(Rewriter):
         super().__init__(module)
         self.rules = {"relax.nn.batch_norm": self._batch_norm}
         main = module["main"]
-        self._definitions = {binding.var: binding.value for block in main.body.blocks for binding in block.bindings}
         self._uses = relax.analysis.udchain(main.body.blocks[0]) if len(main.body.blocks) == 1 else {}
 
     def _batch_norm(self, call: relax.Call) -> relax.Expr | None:
@@ -35,7 +34,7 @@ class _BatchNorm(Rewriter):
         axis = int(call.attrs.axis)
         shape = [1] * len(shape_of(data))
         shape[axis] = -1
-        convolution = self._definitions.get(data)
+        convolution = self.definitions.get(data)
         if self._only_use(data) and self._is_convolution(convolution) and axis == 1:
             weights = array_of(convolution.args[1])
             scaled = weights * factor.reshape(-1, *[1] * (weights.ndim - 1))

@@ -95,11 +95,11 @@ class _ChannelsLast(Rewriter):
         return isinstance(expression, relax.Var) and isinstance(self.values.get(expression), Matrix)
 
     def _convolution(self, call: relax.Call) -> Matrix | None:
-        picture, weights = call.args
+        picture, weights = call.args[0], self.stored(call.args[1])
         attributes = call.attrs
         if (
             dtype_of(call) != "float32"
-            or not is_constant(weights)
+            or weights is None
             or attributes.data_layout != "NCHW"
             or attributes.kernel_layout != "OIHW"
         ):
@@ -110,7 +110,7 @@ class _ChannelsLast(Rewriter):
         it = Convolution(
             matrix.value,
             matrix.extents,
-            array_of(weights),
+            weights,
             gemm.Window((height, width), _pair(attributes.strides), _pair(attributes.dilation)),
             (top, left, bottom, right),
             int(attributes.groups),

@@ -10,7 +10,8 @@ from tvm import relax
 from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
 from onnx_wasm.compiler.anchors import channels, gemm, winograd
-from onnx_wasm.compiler.graph.rewriter import OPAQUE, Rewriter, constant, shape_of
+from onnx_wasm.compiler.graph.rewriter import OPAQUE, Rewriter, shape_of
+from onnx_wasm.compiler.graph.stored import Stored
 from onnx_wasm.compiler.targets import has_vectors
 
 _NARROW = 32
@@ -24,7 +25,7 @@ class Convolution:
     Args:
         picture: The picture as a matrix [N·H·W, C].
         extents: (N, H, W, C).
-        weights: [O, C / groups, KH, KW].
+        weights: [O, C / groups, KH, KW], as they are stored.
         window: Its output, strides and dilation.
         padding: Top, left, bottom, right.
         groups: The number of groups of channels.
@@ -32,7 +33,7 @@ class Convolution:
 
     picture: relax.Expr
     extents: tuple[int, int, int, int]
-    weights: np.ndarray
+    weights: Stored
     window: gemm.Window
     padding: tuple[int, int, int, int]
     groups: int
@@ -40,12 +41,12 @@ class Convolution:
     @property
     def out(self) -> int:
         """Output channels."""
-        return int(self.weights.shape[0])
+        return int(self.weights.values.shape[0])
 
     @property
     def taps(self) -> tuple[int, int]:
         """The window's height and width."""
-        height, width = self.weights.shape[2:]
+        height, width = self.weights.values.shape[2:]
         return height, width
 
     @property
@@ -54,9 +55,13 @@ class Convolution:
         return self.extents[0] * self.window.out[0] * self.window.out[1]
 
     @property
-    def ordered(self) -> np.ndarray:
-        """The weights as kernels read them: [KH, KW, C / groups, O]."""
-        return self.weights.transpose(2, 3, 1, 0)
+    def terms(self) -> int:
+        """Products that an element of the output is the sum of."""
+        return int(self.weights.values[0].size)
+
+    def ordered(self, change: Callable[[np.ndarray], np.ndarray]) -> Stored:
+        """The weights in another layout, as ``change`` makes it of [KH, KW, C / groups, O]."""
+        return self.weights.laid_out(lambda it: change(it.transpose(2, 3, 1, 0)))
 
 
 def lower(rewriter: Rewriter, it: Convolution) -> relax.Expr:
@@ -89,7 +94,7 @@ def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Ex
     (top, left, *_), (tall, wide) = it.padding, tiling.picture
     padded = _padded(rewriter, it, (top, left, tall - height - top, wide - width - left))
     tile = gemm.choose_tile(tiling.rows, it.out)
-    packed = constant(gemm.pack(it.ordered, tile.columns))
+    packed = rewriter.read(it.ordered(lambda weights: gemm.pack(weights, tile.columns)))
 
     def by_hand(name: str, compute: Callable[..., object], *arguments: object) -> relax.Var:
         return rewriter.call_te(f"winograd_{name}", compute, *arguments, pattern=OPAQUE, rule="winograd")
@@ -103,7 +108,7 @@ def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Ex
 def _depthwise(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
     if not it.groups == it.out == it.extents[3]:
         return None
-    taps = constant(it.weights[:, 0].transpose(1, 2, 0))
+    taps = rewriter.read(it.ordered(lambda weights: weights[:, :, 0]))
     return rewriter.call_te("depthwise", channels.depthwise, _padded(rewriter, it), taps, it.window)
 
 
@@ -111,8 +116,11 @@ def _grouped(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
     if it.groups == 1:
         return None
     tile = gemm.choose_tile(it.rows, it.out // it.groups)
-    panels = [gemm.pack(group, tile.columns) for group in np.split(it.ordered, it.groups, axis=-1)]
-    packed, padded = constant(np.stack(panels)), _padded(rewriter, it)
+
+    def packed_groups(weights: np.ndarray) -> np.ndarray:
+        return np.stack([gemm.pack(group, tile.columns) for group in np.split(weights, it.groups, axis=-1)])
+
+    packed, padded = rewriter.read(it.ordered(packed_groups)), _padded(rewriter, it)
     return rewriter.call_te("conv_grouped", gemm.grouped_convolution, padded, packed, it.out, tile, it.window)
 
 
@@ -121,15 +129,16 @@ def _gathered(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
     if it.window.dilation[1] > 1 or it.taps[1] * depth >= _NARROW or not has_vectors():
         return None
     patches = rewriter.call_te("patches", gemm.patches, _lines(rewriter, it), it.window, it.taps, depth, pattern=OPAQUE)
-    matrix = rewriter.emit(R.reshape(patches, (it.rows, it.weights[0].size)))
+    matrix = rewriter.emit(R.reshape(patches, (it.rows, it.terms)))
     return _product(rewriter, "conv_patches", matrix, it)
 
 
 def _direct(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
-    tile, ordered, depth = gemm.choose_tile(it.rows, it.out), it.ordered, it.extents[3]
-    if it.window.dilation[1] == 1:  # the channels of neighbouring pixels follow one another
-        ordered = ordered.reshape(it.taps[0], it.taps[1] * depth, it.out)
-    packed, lines = constant(gemm.pack(ordered, tile.columns)), _lines(rewriter, it)
+    tile, depth = gemm.choose_tile(it.rows, it.out), it.extents[3]
+    # Undilated, the channels of neighbouring pixels follow one another.
+    shape = [*it.taps, depth, it.out] if it.window.dilation[1] > 1 else [it.taps[0], it.taps[1] * depth, it.out]
+    packed = rewriter.read(it.ordered(lambda weights: gemm.pack(weights.reshape(shape), tile.columns)))
+    lines = _lines(rewriter, it)
     return rewriter.call_te("conv", gemm.convolution, lines, packed, it.out, tile, it.window, depth)
 
 
@@ -138,7 +147,7 @@ _WAYS = (_pointwise, _with_fewer_multiplications, _depthwise, _grouped, _gathere
 
 def _product(rewriter: Rewriter, name: str, matrix: relax.Expr, it: Convolution) -> relax.Var:
     tile = gemm.choose_tile(it.rows, it.out)
-    packed = constant(gemm.pack(it.ordered.reshape(-1, it.out), tile.columns))
+    packed = rewriter.read(it.ordered(lambda weights: gemm.pack(weights.reshape(-1, it.out), tile.columns)))
     return rewriter.call_te(name, gemm.matmul, matrix, packed, it.out, tile)
 
 

@@ -41,11 +41,22 @@ class _FoldConstants(Rewriter):
     def __init__(self, module: tvm.IRModule) -> None:
         super().__init__(module)
         self.rules = {
-            "relax.permute_dims": self._with(lambda call, it: np.transpose(it, _axes(call, it.ndim))),
-            **{name: self._with(_shaped) for name in ("relax.reshape", "relax.expand_dims", "relax.squeeze")},
+            "relax.permute_dims": self._moved(lambda call, it: np.transpose(it, _axes(call, it.ndim))),
+            **{name: self._moved(_shaped) for name in ("relax.reshape", "relax.expand_dims", "relax.squeeze")},
             "relax.broadcast_to": self._with(lambda call, it: np.broadcast_to(it, shape_of(call))),
             **{name: self._with(_elementwise(function)) for name, function in _ELEMENTWISE.items()},
         }
+
+    def _moved(
+        self, change: Callable[[relax.Call, np.ndarray], np.ndarray]
+    ) -> Callable[[relax.Call], relax.Expr | None]:
+        """Elements that only change their places stay as they are stored."""
+
+        def rule(call: relax.Call) -> relax.Expr | None:
+            it = self.stored(call.args[0])
+            return None if it is None else self.read(it.laid_out(lambda array: change(call, array)))
+
+        return rule
 
     def _with(self, compute: Callable[..., np.ndarray]) -> Callable[[relax.Call], relax.Expr | None]:
         def rule(call: relax.Call) -> relax.Expr | None:

@@ -24,6 +24,7 @@ from onnx_wasm.compiler.graph.rewriter import (
     is_constant,
     shape_of,
 )
+from onnx_wasm.compiler.graph.stored import Stored
 
 _MATRIX = 2
 
@@ -82,17 +83,17 @@ class _Products(Rewriter):
         left, right = call.args
         if dtype_of(call) != "float32" or not isinstance(left, relax.Var) or len(shape_of(left)) < _MATRIX:
             return None
-        if is_constant(right) and len(shape_of(right)) == _MATRIX:
-            return self._dense(call)
-        if not is_constant(right) and len(shape_of(left)) == len(shape_of(right)) > _MATRIX:
+        weights = self.stored(right)
+        if weights is not None and len(shape_of(right)) == _MATRIX:
+            return self._dense(call, weights)
+        if weights is None and len(shape_of(left)) == len(shape_of(right)) > _MATRIX:
             return self._batched(call)
         return None
 
-    def _dense(self, call: relax.Call) -> Rows:
-        weights = array_of(call.args[1])
-        x, columns = self._matrix(call.args[0]), weights.shape[1]
+    def _dense(self, call: relax.Call, weights: Stored) -> Rows:
+        x, columns = self._matrix(call.args[0]), shape_of(call)[-1]
         tile = gemm.choose_tile(shape_of(x)[0], columns)
-        packed = constant(gemm.pack(weights, tile.columns))
+        packed = self.read(weights.laid_out(lambda it: gemm.pack(it, tile.columns)))
         return Rows(self.call_te("dense", gemm.matmul, x, packed, columns, tile), shape_of(call))
 
     def _batched(self, call: relax.Call) -> relax.Expr | None:

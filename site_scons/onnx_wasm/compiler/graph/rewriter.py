@@ -9,7 +9,9 @@ import numpy as np
 import tvm
 from tvm import relax
 from tvm.ir import GenericConst
+from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
+from onnx_wasm.compiler.graph.stored import Stored, read_by, reads
 from onnx_wasm.compiler.schedules import RULE
 
 INJECTIVE, ANCHOR, OPAQUE = 2, 4, 8
@@ -30,7 +32,13 @@ class Rewriter:
         self.rules: Mapping[str, Callable[[relax.Call], relax.Expr | None]] = {}
         self.values: dict[relax.Var, Any] = {}
         """What has become of each of the original function's variables."""
+        self.definitions: dict[relax.Var, relax.Expr] = {
+            binding.var: binding.value for block in module["main"].body.blocks for binding in block.bindings
+        }
+        """What each of the original function's variables is bound to."""
         self._renamed: dict[tvm.ir.GlobalVar, tvm.ir.GlobalVar] = {}
+        self._read: dict[relax.Var, Stored] = {}
+        self._stored: dict[relax.Expr, Stored | None] = {}
 
     def run(self) -> tvm.IRModule:
         """Rewrites the module."""
@@ -71,6 +79,34 @@ class Rewriter:
         return self.builder.emit_te(
             lambda *te: compute(*te, *rest), *tensors, primfunc_name_hint=name, primfunc_attrs=attributes
         )
+
+    def stored(self, expression: relax.Expr) -> Stored | None:
+        """A tensor of the original function as it is stored, if it is known."""
+        value = self.values.get(expression) if isinstance(expression, relax.Var) else expression
+        if is_constant(value):
+            return Stored(array_of(value), dtype_of(value))
+        if isinstance(value, relax.Var) and value in self._read:
+            return self._read[value]
+        if expression not in self._stored:
+            self._stored[expression] = self._read_by(self.definitions.get(expression))
+        return self._stored[expression]
+
+    def _read_by(self, call: relax.Expr | None) -> Stored | None:
+        if not isinstance(call, relax.Call) or not reads(call):
+            return None
+        operands = [it for argument in call.args if (it := self.stored(argument)) is not None]
+        return read_by(call, operands) if len(operands) == len(call.args) else None
+
+    def read(self, it: Stored) -> relax.Expr:
+        """Binds a stored tensor to a variable, unless it is a constant as it stands."""
+        value = constant(it.values)
+        if it.is_constant:
+            return value
+        value = self.emit(R.astype(value, it.dtype))
+        value = value if it.zero is None else self.emit(R.subtract(value, constant(it.zero)))
+        value = value if it.factor is None else self.emit(R.multiply(value, constant(it.factor)))
+        self._read[value] = it
+        return value
 
     def rewritten(self, expression: relax.Expr) -> relax.Expr:
         """What has become of an expression of the original function."""

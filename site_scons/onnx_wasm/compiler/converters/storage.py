@@ -1,0 +1,26 @@
+"""Weights that are stored in few bits stay so: what reads them is left to kernels, where TVM's importer computes it."""
+
+from __future__ import annotations
+
+from tvm import relax
+from tvm.ir import GenericConst
+
+from onnx_wasm.compiler.converters.call import Call, Converter
+from onnx_wasm.compiler.converters.tvm_own import tvm_convert
+from onnx_wasm.compiler.frontend.graph import TensorType
+
+_SMALL = 1 << 12
+"""Elements up to which it is not worth it."""
+
+
+def _cast(call: Call) -> relax.Expr:
+    data, made = call.operand(0), call.types[0]
+    if not isinstance(data, GenericConst) or made is None or made.dtype not in ("float32", "float64"):
+        return tvm_convert(call)
+    held = TensorType(str(data.ty.dtype), made.shape)
+    if held.nbytes >= made.nbytes or held.nbytes <= _SMALL:
+        return tvm_convert(call)
+    return call.emit(relax.op.astype(data, made.dtype))
+
+
+CONVERTERS: dict[tuple[str, str], Converter] = {("", "Cast"): _cast}
