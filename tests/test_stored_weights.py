@@ -55,7 +55,7 @@ def dequantized_by_one(shape: tuple[int, ...]) -> Nodes:
 WEIGHTS: list[Callable[[tuple[int, ...]], Nodes]] = [halves, scaled_bytes, dequantized, dequantized_by_one]
 USES: dict[str, tuple[tuple[int, ...], tuple[int, ...], list[onnx.NodeProto]]] = {
     "product": ((5, 96), (96, 72), [helper.make_node("MatMul", ["x", "w"], ["y"])]),
-    "product of one row": ((1, 96), (96, 70), [helper.make_node("MatMul", ["x", "w"], ["y"])]),
+    "product of one row": ((1, 96), (96, 72), [helper.make_node("MatMul", ["x", "w"], ["y"])]),
     "transposed": (
         (5, 96),
         (72, 96),
@@ -87,6 +87,11 @@ def check(its: onnx.ModelProto, inputs: dict[str, np.ndarray], laboratory: Labor
     return len(made.params)
 
 
+def most(known: dict[str, np.ndarray]) -> float:
+    """Bytes that weights may take: as they are stored, packed in panels, with what is needed to read them."""
+    return 1.3 * known["stored"].nbytes + 4 * sum(it.size for name, it in known.items() if name != "stored") + 512
+
+
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("use", USES)
 def test_weights_stay_as_they_are_stored(
@@ -99,8 +104,7 @@ def test_weights_stay_as_they_are_stored(
     its = model([*reading, *nodes], {"x": ("float32", list(x))}, {"y": ("float32", [None] * len(x))}, known, 19)
     its = onnx.shape_inference.infer_shapes(its)
     nbytes = check(its, {"x": RANDOM.standard_normal(x).astype("float32")}, laboratory, tmp_path)
-    stored = known["stored"].nbytes
-    assert stored <= nbytes < 1.35 * stored + 1024
+    assert known["stored"].nbytes <= nbytes < most(known)
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
@@ -114,7 +118,7 @@ def test_rows_are_looked_up_as_they_are_stored(
     made = compiled(tmp_path / "it.onnx", tmp_path, "it")
     assert made.interface.sizes["workspace"] < 1024  # no row but those asked for is read
     nbytes = check(its, {"ids": np.array([[0, 499, 3, 3, -1, 7, 250]])}, laboratory, tmp_path)
-    assert nbytes < 1.35 * known["stored"].nbytes + 1024
+    assert nbytes < most(known)
 
 
 def test_a_factor_for_each_element_saves_nothing(laboratory: Laboratory, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from onnx_wasm.compiler.converters import (
     sequences,
     shaping,
     storage,
+    trees,
     windows,
 )
 from onnx_wasm.compiler.converters.call import Call, Converter
@@ -41,6 +42,7 @@ _FAMILIES = (
     sequences,
     shaping,
     storage,
+    trees,
     windows,
 )
 CONVERTERS: dict[tuple[str, str], Converter] = {

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from tvm import relax
 from tvm.ir import GenericConst
 
 from onnx_wasm.compiler.converters.call import Call, Converter
 from onnx_wasm.compiler.converters.tvm_own import tvm_convert
-from onnx_wasm.compiler.frontend.graph import TensorType
-
-_SMALL = 1 << 12
-"""Elements up to which it is not worth it."""
+from onnx_wasm.compiler.frontend.graph import FEW, NARROW
 
 
 def _cast(call: Call) -> relax.Expr:
     data, made = call.operand(0), call.types[0]
-    if not isinstance(data, GenericConst) or made is None or made.dtype not in ("float32", "float64"):
-        return tvm_convert(call)
-    held = TensorType(str(data.ty.dtype), made.shape)
-    if held.nbytes >= made.nbytes or held.nbytes <= _SMALL:
+    is_stored = isinstance(data, GenericConst) and str(data.ty.dtype) in NARROW
+    if not is_stored or made is None or math.prod(made.shape) <= FEW or made.dtype not in ("float32", "float64"):
         return tvm_convert(call)
     return call.emit(relax.op.astype(data, made.dtype))
 

@@ -15,7 +15,7 @@ import onnx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from onnx_wasm.compiler.frontend.graph import DTYPES, Node, TensorType
+from onnx_wasm.compiler.frontend.graph import DTYPES, FEW, NARROW, Node, TensorType
 
 _SMALL = 1 << 16
 _WORK = 1 << 28
@@ -82,8 +82,13 @@ def _is_exact(node: Node, operands: list[np.ndarray | None]) -> bool:
     if node.proto.op_type in _IN_ANY_ORDER and floats:
         return False  # in which order?
     if node.proto.op_type in ("Cast", "CastLike"):
-        return all(it is None or it.size <= _SMALL or str(it.dtype) not in DTYPES for it in operands)
+        return all(it is None or _is_light(it) or str(it.dtype) not in DTYPES for it in operands)
     return True
+
+
+def _is_light(operand: np.ndarray) -> bool:
+    """Whether a tensor may as well be held in a wider dtype."""
+    return operand.size <= (FEW if str(operand.dtype) in NARROW else _SMALL)
 
 
 def _run(node: Node, operands: list[np.ndarray | None]) -> list[np.ndarray] | None:

@@ -17,6 +17,12 @@ DTYPES = (
 )
 """What a module's tensors can be of."""
 
+NARROW = ("int8", "uint8", "int16", "uint16", "float16")
+"""What weights are stored in to take less room, and stay in: kernels make floats of them."""
+
+FEW = 1 << 12
+"""Elements up to which that is not worth it."""
+
 
 @dataclass(frozen=True)
 class TensorType:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import relax
 
-NARROW = ("int8", "uint8", "int16", "uint16", "float16")
-"""What weights are stored in to take less room."""
+from onnx_wasm.compiler.frontend.graph import NARROW
 
 _WIDE = ("float32", "float64")
 

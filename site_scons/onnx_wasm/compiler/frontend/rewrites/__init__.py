@@ -12,6 +12,7 @@ from onnx_wasm.compiler.frontend.rewrites import (
     conditions,
     definitions,
     layout,
+    learners,
     logic,
     normalization,
     padding,
@@ -19,5 +20,5 @@ from onnx_wasm.compiler.frontend.rewrites import (
 )
 from onnx_wasm.compiler.frontend.walk import Rewrite
 
-_FAMILIES = (activations, casts, conditions, definitions, layout, logic, normalization, padding, shapes)
+_FAMILIES = (activations, casts, conditions, definitions, layout, learners, logic, normalization, padding, shapes)
 REWRITES: dict[tuple[str, str], Rewrite] = {key: it for family in _FAMILIES for key, it in family.REWRITES.items()}
