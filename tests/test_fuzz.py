@@ -85,7 +85,7 @@ def test_what_becomes_of_a_mutant_is_told(seeds: Seeds, monkeypatch: pytest.Monk
     broken = of(raises, seeds, monkeypatch)
     assert broken.kind == "broken"
     assert broken.message.startswith("KeyError: 128\nTraceback")
-    assert of(lambda _: os.abort(), seeds, monkeypatch).kind == "broken"
+    assert of(lambda _: os._exit(3), seeds, monkeypatch).kind == "broken"
     assert of(lambda _: None, seeds, monkeypatch).kind == "built"
     monkeypatch.setattr(fuzz, "_LIMITS", Limits(1, 2**32))
     assert of(hangs, seeds, monkeypatch).kind == "hung"
@@ -98,7 +98,7 @@ def test_a_manifest_that_breaks_the_build_is_told(seeds: Seeds, monkeypatch: pyt
     monkeypatch.setattr(fuzz, "_SCONSTRUCT", "raise KeyError(1)")
     broken = fuzz.fate(MANIFESTS[0], seeds)
     assert broken.kind == "broken"
-    assert "Traceback" in broken.message
+    assert "KeyError" in broken.message
 
 
 def test_a_mutant_that_breaks_the_build_misses_the_limit() -> None:

@@ -25,6 +25,7 @@ Targets of this repository:
   lint                    run every linter
   docs                    make the reference in docs/
   bench-build             measure builds against their limits
+  bench-weights           measure the memory that a build has for 500 MB of weights
   bench-platforms         measure modules where they run, against their limits
   bench-speed [MODELS=...]  measure how fast modules run, against onnxruntime-web
   examples [MODELS=...]   build, test and verify the models under examples/
@@ -36,6 +37,7 @@ _MODULES = {
     "lint": "project.lint",
     "docs": "project.reference",
     "bench-build": "onnx_wasm.benchmarks.build",
+    "bench-weights": "onnx_wasm.benchmarks.weights",
     "bench-platforms": "onnx_wasm.benchmarks.platforms",
     "conformance": "onnx_wasm.benchmarks.conformance",
     "fuzz": "onnx_wasm.benchmarks.fuzz",

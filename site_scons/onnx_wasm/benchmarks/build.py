@@ -6,6 +6,7 @@ the whole command, from the start of ``sconsw`` to its end.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +57,12 @@ class Checkout:
 
     top: Path
 
-    def build(self, *options: str, **variables: str) -> Run:
-        """Runs ``./sconsw mnist.wasm``.
+    def build(self, *options: str, target: str = "mnist.wasm", **variables: str) -> Run:
+        """Runs ``./sconsw`` for a target.
 
         Args:
             options: More of its words.
+            target: The target.
             variables: More environment variables for it.
 
         Raises:
@@ -69,7 +71,7 @@ class Checkout:
         with tempfile.TemporaryFile() as output:
             started = time.perf_counter()
             process = subprocess.Popen(
-                [self.top / "sconsw", *options, "mnist.wasm"],
+                [self.top / "sconsw", *options, target],
                 cwd=self.top,
                 env={**os.environ, "PYTHONPATH": "", **variables},
                 stdin=subprocess.DEVNULL,
@@ -84,7 +86,7 @@ class Checkout:
             text = output.read().decode("utf-8", "replace")
         if process.returncode:
             sys.stderr.write(text)
-            sys.exit(f"{TARGET}: the build ended with {process.returncode}")
+            sys.exit(f"{target}: the build ended with {process.returncode}")
         return Run(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024), text)
 
     @property
@@ -190,14 +192,21 @@ def _imports(checkout: Checkout) -> set[str]:
     return names
 
 
-def main() -> None:
-    """Measures the checkout that the current folder is, and ends the process: 0, or 1 if a limit is missed."""
+@contextlib.contextmanager
+def copied() -> Iterator[Checkout]:
+    """A temporary copy of the checkout that the current folder is, where nothing was built."""
     here = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="onnx-wasm-bench-") as folder:
         copy = Path(folder, "checkout")
         shutil.copytree(here, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         (copy / ".venv").symlink_to(here / ".venv")
-        rows = measure(Checkout(copy))
+        yield Checkout(copy)
+
+
+def main() -> None:
+    """Measures the checkout that the current folder is, and ends the process: 0, or 1 if a limit is missed."""
+    with copied() as checkout:
+        rows = measure(checkout)
     sys.exit(0 if publish(TARGET, rows) else 1)
 
 

@@ -188,7 +188,7 @@ def _holds(its: Forest, x: Any, start: Any, node: Any, buffers: Mapping[str, Any
     for mode in used[1:]:
         holds = tirx.Select(buffers["modes"][node] == mode, _COMPARISONS[_MODES[mode]](feature, value), holds)
     answer = holds.astype("int32")
-    return tirx.Select(feature != feature, buffers["missing"][node], answer) if its.missing.any() else answer
+    return tirx.Select(tirx.isnan(feature), buffers["missing"][node], answer) if its.missing.any() else answer
 
 
 CONVERTERS: dict[tuple[str, str], Converter] = {("ai.onnx.ml", "TreeEnsembleRegressor"): _convert}

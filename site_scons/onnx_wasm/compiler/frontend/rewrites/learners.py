@@ -52,10 +52,11 @@ def _width(scope: Scope, node: Node) -> int:
     return type_.shape[1]
 
 
-def _labels(attributes: Mapping[str, Any], key: str) -> np.ndarray:
+def _labels(attributes: Mapping[str, Any], key: str, count: int) -> np.ndarray:
+    """The labels of classes; their numbers, if there are none."""
     if attributes.get("classlabels_strings"):
         raise Refusal("gives labels that are text", _NUMBERS_HINT)
-    return np.array(attributes.get(key) or [0, 1], np.int64)
+    return np.array(attributes.get(key) or (range(count) if count > 1 else [1]), np.int64)
 
 
 def _transformed(nodes: Nodes, scores: str, how: str, output: str = "") -> str:
@@ -106,8 +107,8 @@ def _both(nodes: Nodes, score: str) -> str:
 
 def _linear_classifier(scope: Scope, node: Node) -> Sequence[onnx.NodeProto]:
     attributes, width = node.attributes(), _width(scope, node)
-    labels = _labels(attributes, "classlabels_ints")
     coefficients = np.array(attributes["coefficients"], np.float32).reshape(-1, width)
+    labels = _labels(attributes, "classlabels_ints", len(coefficients))
     nodes = _nodes(scope)
     scores = nodes.add("MatMul", _floats(nodes, scope, node.proto.input[0]), coefficients.T)
     if attributes.get("intercepts"):
@@ -264,8 +265,8 @@ def _svm_regressor(scope: Scope, node: Node) -> Sequence[onnx.NodeProto]:
 def _svm_classifier(scope: Scope, node: Node) -> Sequence[onnx.NodeProto]:
     """One product gives the score of each pair of classes; the class that wins most pairs is the label."""
     attributes, width = node.attributes(), _width(scope, node)
-    labels = _labels(attributes, "classlabels_ints")
     sizes = attributes.get("vectors_per_class") or []
+    labels = _labels(attributes, "classlabels_ints", len(sizes))
     if not sizes or len(sizes) != len(labels):
         raise Refusal("has no support vectors for each of its classes", "export it as a LinearClassifier")
     if attributes.get("prob_a"):
@@ -310,8 +311,10 @@ def _of_pairs(coefficients: Sequence[float], sizes: Sequence[int], pairs: Sequen
 
 def _tree_classifier(scope: Scope, node: Node) -> Sequence[onnx.NodeProto]:
     attributes = node.attributes()
-    labels = _labels(attributes, "classlabels_int64s")
     classes, is_binary = attributes["class_ids"], len(set(attributes["class_ids"])) == 1
+    labels = _labels(attributes, "classlabels_int64s", len(set(classes)))
+    if is_binary and (classes[0] != 0 or len(labels) > 2):
+        raise Refusal(f"adds to class {classes[0]} of {len(labels)} alone", "export the model again")
     width = 1 if is_binary else len(labels)
     of_trees = {f"target_{key}": attributes[f"class_{key}"] for key in ("nodeids", "treeids")}
     of_trees["target_ids"] = [0] * len(classes) if is_binary else classes
@@ -319,18 +322,15 @@ def _tree_classifier(scope: Scope, node: Node) -> Sequence[onnx.NodeProto]:
         if f"class_{key}" in attributes:
             of_trees[f"target_{key}"] = attributes[f"class_{key}"]
     kept = {key: it for key, it in attributes.items() if key.startswith(("nodes_", "base_values"))}
-    if is_binary and len(kept.get("base_values", ())) > 1:
-        kept["base_values"] = [kept["base_values"][classes[0]]]
+    if is_binary and "base_values" in kept:
+        kept["base_values"] = kept["base_values"][:1]
     nodes, how, (label, *rest) = _nodes(scope), attributes["post_transform"], node.proto.output
     scores = scope.fresh("trees")
     nodes.made.append(_trees(node.proto.input[0], scores, width, {**kept, **of_trees}))
-    if is_binary and len(labels) == 1:
-        scores = nodes.add("Concat", nodes.add("Mul", scores, np.array(0, np.float32)), scores, axis=1)
-    if is_binary:
-        second = scores if len(labels) > 1 else nodes.add("Gather", scores, np.array([1]), axis=1)
-        none = how in ("NONE", "PROBIT")
-        first = nodes.add("Sub", np.array(1, np.float32), second) if none else nodes.add("Neg", second)
-        scores = nodes.add("Concat", first, second, axis=1)
+    if is_binary and how in ("NONE", "PROBIT"):
+        scores = nodes.add("Concat", nodes.add("Sub", np.array(1, np.float32), scores), scores, axis=1)
+    elif is_binary:
+        scores = _both(nodes, scores)
     scores = _transformed(nodes, scores, how, rest[0] if rest else "")
     if label:
         _largest(nodes, scores, labels if len(labels) > 1 else np.array([0, 1]), label)
