@@ -70,6 +70,30 @@ def test_dimensions_that_only_the_user_knows_are_asked_for(tmp_path: Path) -> No
     assert not load(tmp_path / "m.toml").tests
 
 
+def test_a_batch_is_one_wherever_it_stands(tmp_path: Path) -> None:
+    onnx.save(relu({"x": ("float32", ["batch", 4]), "y": ("float32", [2, "batch"])}), tmp_path / "m.onnx")
+    assert first_manifest.write(tmp_path / "m.onnx").test
+    assert load(tmp_path / "m.toml").dimensions == {"batch": 1}
+
+
+def test_a_question_mark_is_no_name(tmp_path: Path) -> None:
+    onnx.save(relu({"x": ("float32", ["?", 4]), "y": ("float32", [2, "?"])}), tmp_path / "m.onnx")
+    assert first_manifest.write(tmp_path / "m.onnx").open == ["y"]
+    its = load(tmp_path / "m.toml")
+    assert (its.dimensions, its.inputs[0].shape) == ({}, (1, 4))
+
+
+def test_onnxruntime_says_what_onnx_s_evaluator_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops(_: object) -> dict[str, np.ndarray]:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(first_manifest.reference, "_reference", lambda _: stops)
+    onnx.save(tiny(), tmp_path / "m.onnx")
+    assert first_manifest.write(tmp_path / "m.onnx").test
+    assert load(tmp_path / "m.toml").verify.reference == "onnxruntime"
+    assert "# ONNX's own stops: first line\n" in (tmp_path / "m.toml").read_text()
+
+
 def test_dimensions_without_a_name_are_given_as_shapes(tmp_path: Path) -> None:
     its = relu({"x": ("float32", ["a", 4]), "y": ("int64", ["a", "a"])})
     for value in its.graph.input:

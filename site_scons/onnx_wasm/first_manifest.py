@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,10 @@ from onnx_wasm.verification import reference, samples, tensors
 
 _MOST_BYTES = 16 << 20
 """The largest file that is written for a first test."""
+
+
+_BATCH = ("n", "batch", "batch_size")
+"""What the number of samples is called."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,21 @@ class Frozen:
 
 
 @dataclass(frozen=True)
+class FirstTest:
+    """A test with drawn inputs, and the outputs that a reference gives for them.
+
+    Args:
+        files: By the names of inputs and outputs; empty if there is no test.
+        reason: Why there is none, or why the reference is another than what is used if nothing is said.
+        reference: What ``[verify] reference`` must say; empty if nothing.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    reason: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True)
 class Written:
     """What came of it.
 
@@ -98,14 +117,14 @@ def write(path: Path) -> Written:
     frozen = _freeze(inputs)
     _refuse_to_overwrite([manifest, *(_file(manifest, it) for it in (*inputs, *outputs))])
     obstacles = () if frozen.open else _obstacles(path, frozen, manifest)
-    test, reason = ({}, "") if frozen.open or obstacles else _test(path, inputs, outputs, frozen)
-    text = "\n\n".join(_paragraphs(path, name, inputs, outputs, frozen, obstacles, set(test), reason)) + "\n"
-    files = {_file(manifest, it): test[it.name] for it in (*inputs, *outputs) if it.name in test}
+    test = FirstTest() if frozen.open or obstacles else _test(path, inputs, outputs, frozen)
+    text = "\n\n".join(_paragraphs(path, name, inputs, outputs, frozen, obstacles, test)) + "\n"
+    files = {_file(manifest, it): test.files[it.name] for it in (*inputs, *outputs) if it.name in test.files}
     with written_whole(*files, manifest) as (*partial, first):
         for file, data in zip(partial, files.values(), strict=True):
             file.write_bytes(data)
         first.write_text(text, encoding="utf-8")
-    return Written(manifest, frozen.open, obstacles, bool(test))
+    return Written(manifest, frozen.open, obstacles, bool(test.files))
 
 
 def _name(path: Path) -> str:
@@ -146,18 +165,18 @@ def _found(value: onnx.ValueInfoProto, taken: set[str]) -> Found:
     known = set(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING}
     numbers = type_.elem_type in known
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(type_.elem_type)) if numbers else ""
-    dims = tuple(it.dim_value if it.dim_value > 0 else it.dim_param for it in type_.shape.dim)
+    dims = tuple(it.dim_value if it.dim_value > 0 else it.dim_param.strip("?") for it in type_.shape.dim)
     return Found(value.name, argument, dtype, dims if type_.HasField("shape") else None)
 
 
 def _freeze(inputs: Sequence[Found]) -> Frozen:
-    """Takes the first dimension for the number of samples, and makes it 1."""
+    """Takes the first dimension, or one of its name, for the number of samples, and makes it 1."""
     axes: dict[str, set[int]] = {}
     for it in inputs:
         for axis, size in enumerate(it.dims or ()):
             if isinstance(size, str) and size:
                 axes.setdefault(size, set()).add(axis)
-    dimensions = {name: 1 if at == {0} else None for name, at in axes.items()}
+    dimensions = {name: 1 if at == {0} or name.lower() in _BATCH else None for name, at in axes.items()}
     shapes: dict[str, tuple[int | str, ...] | None] = {}
     for it in inputs:
         if it.dims is None:
@@ -189,27 +208,30 @@ def _obstacles(path: Path, frozen: Frozen, manifest: Path) -> tuple[Problem, ...
     return pipeline.obstacles(path, pipeline.Freeze(shapes, dimensions), str(manifest))
 
 
-def _test(
-    path: Path, inputs: Sequence[Found], outputs: Sequence[Found], frozen: Frozen
-) -> tuple[dict[str, bytes], str]:
-    """The files of a first test by the names of inputs and outputs, or why there are none."""
+def _test(path: Path, inputs: Sequence[Found], outputs: Sequence[Found], frozen: Frozen) -> FirstTest:
     described = [
         {"name": it.name, "argument": it.argument, "dtype": it.dtype, "shape": _shape(it, frozen), "format": "npy"}
         for it in inputs
     ]
     sample = samples.drawn(described, {}, 0)
-    try:
-        _, evaluate = reference.evaluator(path, None, str(path))
-        wanted = evaluate(sample.tensors)
-    except BuildError as error:
-        return {}, error.problems[0].message
-    except Exception as error:
-        return {}, next(iter(str(error).strip().splitlines()), type(error).__name__)
+    reason = ""
+    for asked in (None, reference.ONNXRUNTIME):
+        try:
+            _, evaluate = reference.evaluator(path, asked, str(path))
+            wanted = evaluate(sample.tensors)
+            break
+        except BuildError as error:
+            reason = reason or error.problems[0].message
+        except Exception as error:
+            reason = reason or next(iter(str(error).strip().splitlines()), type(error).__name__)
+    else:
+        return FirstTest(reason=reason)
     made: dict[str, np.ndarray] = {**sample.tensors, **{it.name: wanted[it.name] for it in outputs}}
     large = [name for name, tensor in made.items() if tensor.nbytes > _MOST_BYTES]
     if large:
-        return {}, f"{large[0]} has {made[large[0]].nbytes:,} bytes"
-    return {name: tensors.to_file(tensor, "npy") for name, tensor in made.items()}, ""
+        return FirstTest(reason=f"{large[0]} has {made[large[0]].nbytes:,} bytes")
+    files = {name: tensors.to_file(tensor, "npy") for name, tensor in made.items()}
+    return FirstTest(files, reason, asked or "")
 
 
 def _shape(it: Found, frozen: Frozen) -> tuple[int, ...]:
@@ -224,8 +246,7 @@ def _paragraphs(
     outputs: Sequence[Found],
     frozen: Frozen,
     obstacles: Sequence[Problem],
-    tested: set[str],
-    reason: str,
+    test: FirstTest,
 ) -> Iterator[str]:
     """The manifest's paragraphs."""
     yield f"# What {_quoted(path.name)} says of itself, and what there is to add. docs/manifest.md has every key."
@@ -248,7 +269,7 @@ def _paragraphs(
     yield from map(_output, outputs)
     others = ", ".join(_quoted(it) for it in PLATFORM_NAMES[1:])
     yield f'[compile]\nplatforms = ["{PLATFORM_NAMES[0]}"] # also {others}'
-    if tested:
+    if test.files:
         takes, gives = (
             ", ".join(f'{it.argument} = "{name}.{it.argument}.npy"' for it in tensors_)
             for tensors_ in (inputs, outputs)
@@ -257,8 +278,10 @@ def _paragraphs(
             "[[test]] # drawn at random; the outputs are what ONNX defines\n"
             f'name = "drawn"\ninputs = {{ {takes} }}\noutputs = {{ {gives} }}'
         )
+        if test.reference:
+            yield f'[verify]\nreference = "{test.reference}" # ONNX\'s own stops: {_one_line(test.reason)}'
     else:
-        why = f"# There is no first test: {_one_line(reason)}\n" if reason else ""
+        why = f"# There is no first test: {_one_line(test.reason)}\n" if test.reason else ""
         yield f'{why}# [[test]]\n# inputs = {{ {inputs[0].argument if inputs else "x"} = "x.npy" }}\n# return = 0'
 
 
