@@ -286,7 +286,7 @@ def _svm_classifier(scope: Scope, node: Node) -> Sequence[onnx.NodeProto]:
             votes[index, i], votes[index, j] = 1, -1
         lost = -votes.clip(max=0).sum(0)
         if len(labels) == 2 and min(attributes["coefficients"]) >= 0:
-            lost = np.array([0, len(pairs) + 1], np.float32)  # by definition then always the second
+            lost = np.array([0, 3], np.float32)  # by definition the second then, whatever it wins
         _largest(nodes, nodes.add("Add", nodes.add("MatMul", won, votes), lost), labels, label)
     if rest and rest[0]:
         scores = _both(nodes, scores) if len(pairs) == 1 else scores
