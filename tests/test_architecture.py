@@ -111,7 +111,14 @@ def test_rules_declare(path: Path) -> None:
     assert others(path) <= {"SCons"}
     known = {"errors", "external_data", "file_facts", "manifest", "platforms", "toolchain", "workspace_file"}
     known |= {"remedies", "release", "release.lock", "release.source"}
-    assert all(name in known or name.split(".")[0] in ("rules", "strategies") for name in ours(path))
+    assert all(name in known or name.split(".")[0] in ("query", "rules", "strategies") for name in ours(path))
+
+
+@pytest.mark.parametrize("path", files("query"), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_questions_are_about_a_graph_and_know_no_scons(path: Path) -> None:
+    known = {"errors", "toml_tables", "strategies.action"}
+    assert all(name in known or name.split(".")[0] == "query" for name in ours(path))
+    assert not others(path)
 
 
 @pytest.mark.parametrize("path", files("strategies"), ids=lambda path: str(path.relative_to(PACKAGE)))

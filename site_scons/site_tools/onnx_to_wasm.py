@@ -8,6 +8,7 @@ import atexit
 from onnx_wasm.rules import (
     model_fetch,
     model_library,
+    questions,
     release_profile,
     rust_wrapper,
     teaclave_bundle,
@@ -30,6 +31,7 @@ def generate(env):
     """Registers the rules, ``WasmModel``, which composes them, and ``WasmWorkspace``, for many models."""
     env.SetDefault(ONNX_WASM_BUILD="#build", ONNX_WASM_DIST="#dist")
     workspace.set_up(env)
+    questions.declare(env)
     env["BUILDERS"]["ModelFetch"] = model_fetch.rule()
     env["BUILDERS"]["TvmIr"] = tvm_ir.rule()
     env["BUILDERS"]["WasmObject"] = wasm_object.rule()

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +14,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import SCons.Action
-from SCons.Action import CommandAction
+from SCons.Action import CommandAction, CommandGeneratorAction
 from SCons.Builder import Builder
 from SCons.Environment import Base as Environment
 from SCons.Errors import BuildError
 from SCons.Executor import Executor
 from SCons.Node import Node
 from SCons.Node.FS import Base, File
-from SCons.Subst import Literal
 
+from onnx_wasm import toolchain
 from onnx_wasm.rules import workspace
 from onnx_wasm.strategies import local
 from onnx_wasm.strategies.action import Action
 
 _PACKAGE = Path(__file__).parents[1]
+_MOMENT = 1.0
+"""The seconds that a file's two times may differ by though nobody set them."""
+
+_LOCK = _PACKAGE.parents[1] / "requirements.lock"
+"""In a checkout of this project: the versions of the Python packages that sconsw installs."""
+
 _FOR_MESSAGES = ("manifest.py", "toml_lines.py", "toml_tables.py")
 """What every action reads of this package to find the line of a manifest that is to blame."""
 
@@ -105,31 +111,70 @@ def builder(step: Step, arguments: Arguments, emitter: Emitter | None = None, **
         emitter: The rule's own, which names its targets.
         options: More for SCons's ``Builder``.
     """
-    shown = {} if _verbose() else {"cmdstr": f"{step.rule} $TARGET"}  # None would say nothing at all
-
-    def command(source: Sequence[File], target: Sequence[File], env: Environment, for_signature: bool) -> object:
-        words = arguments(target, source, env)
-        signed = ["-m", f"onnx_wasm.actions.{step.action}", *words.signed]
-        if for_signature:
-            return [[Literal(word) for word in signed]]  # SCons neither expands nor quotes them
-        manifest = str(env.get("MANIFEST", ""))
-        return _Run(step, [*words.signed, *words.unsigned, *named("--manifest", manifest)], manifest, **shown)
 
     def emit(target: list[File], source: list[File], env: Environment) -> tuple[list[Node], list[Node]]:
         targets, sources = emitter(target, source, env) if emitter else (target, source)
-        env.Depends(targets, [*_tool_values(env, step), _source_value(env, step)])
         for node in targets:
+            node.add_dependency(_fixed_inputs(env, step))
             _distrust_if_altered(env, node)
+        for node in sources:
+            distrust_time(node)
         return targets, sources
 
-    action = SCons.Action.Action(command, generator=True, **shown)
-    return Builder(action=action, emitter=emit, ONNX_WASM_STEP=step, IMPLICIT_COMMAND_DEPENDENCIES=0, **options)
+    return Builder(action=_Rule(step, arguments), emitter=emit, ONNX_WASM_STEP=step, **options)
+
+
+class _Rule(CommandGeneratorAction):  # type: ignore[misc] # SCons has no types
+    """What a builder does: its signature is the text of the words that say what is made; run, it makes a ``_Run``.
+
+    SCons itself would generate the command anew for each question below: a fifth of a build with nothing to do.
+    """
+
+    def __init__(self, step: Step, arguments: Arguments) -> None:
+        super().__init__(self.run, {})
+        self._step, self._arguments = step, arguments
+        self._last: tuple[Node | None, str] = (None, "")
+
+    def run(self, source: Sequence[File], target: Sequence[File], env: Environment, **_for_signature: bool) -> _Run:
+        """Makes the command."""
+        words = self._arguments(target, source, env)
+        manifest = str(env.get("MANIFEST", ""))
+        told = {} if _verbose() else {"cmdstr": f"{self._step.rule} $TARGET"}  # None would say nothing at all
+        every = [*words.signed, *words.unsigned, *named("--manifest", manifest)]
+        return _Run(self._step, every, manifest, **told)
+
+    def genstring(
+        self, target: Sequence[File], source: Sequence[File], env: Environment, executor: Executor | None = None
+    ) -> str:
+        """The words that are signed, as ``--debug=explain`` shows them."""
+        del executor
+        if self._last[0] is not target[0]:  # each target of a step asks in turn
+            words = self._arguments(target, source, env).signed
+            self._last = (target[0], shlex.join(["-m", f"onnx_wasm.actions.{self._step.action}", *words]))
+        return self._last[1]
+
+    get_presig = genstring
+
+    def batch_key(self, *_: object) -> None:
+        """Each step is run by itself."""
+
+    def get_implicit_deps(self, *_: object, **_executor: object) -> list[Node]:
+        """None: tools are named."""
+        return []
+
+    def get_varlist(self, *_: object, **_executor: object) -> tuple[()]:
+        """None: the words are all."""
+        return ()
+
+    def get_targets(self, *_: object) -> str:
+        """All of them."""
+        return "$TARGETS"
 
 
 class _Run(CommandAction):  # type: ignore[misc] # SCons has no types
     """What SCons executes: an action, by the strategy of its workspace, in a fixed environment and without a shell."""
 
-    def __init__(self, step: Step, words: Sequence[str], manifest: str, **shown: str | None) -> None:
+    def __init__(self, step: Step, words: Sequence[str], manifest: str, **shown: str) -> None:
         super().__init__([sys.executable, "-m", f"onnx_wasm.actions.{step.action}", *words], **shown)
         self._step, self._words, self._manifest = step, tuple(words), manifest
 
@@ -147,12 +192,13 @@ class _Run(CommandAction):  # type: ignore[misc] # SCons has no types
         """
         nodes = executor.get_all_targets() if executor else target
         read = [node for each in nodes for node in each.children(scan=False) if isinstance(node, Base)]
-        its = self._action(env, nodes, [*source, *read])
+        its = self.action(env, nodes, [*source, *read])
         status = workspace.of(env).strategy.run(its)
         how = f"Error {status}" if status >= 0 else signal.Signals(-status).name
         return BuildError(errstr=how, status=status, action=self, command=self.cmd_list) if status else 0
 
-    def _action(self, env: Environment, targets: Sequence[File], sources: Sequence[Base]) -> Action:
+    def action(self, env: Environment, targets: Sequence[File], sources: Sequence[Base]) -> Action:
+        """What there is to run, of these files to those."""
         step, top = self._step, Path(env.fs.Top.get_abspath())
         inputs = dict.fromkeys(node.rfile().path for node in sources)
         size = sum(Path(path).stat().st_size for path in inputs if Path(path).is_file())
@@ -172,6 +218,16 @@ class _Run(CommandAction):  # type: ignore[misc] # SCons has no types
             imports_tvm="tvm" in step.tools,
             outside=step.outside,
         )
+
+
+def action_of(node: Node) -> Action | None:
+    """The action that makes a file; None if no rule of ours does."""
+    rule = node.builder.action if node.has_builder() else None
+    if not isinstance(rule, _Rule):
+        return None
+    executor = node.get_executor()
+    env, targets, sources = executor.get_build_env(), executor.get_all_targets(), executor.get_all_sources()
+    return rule.run(sources, targets, env).action(env, targets, [it for it in node.children() if isinstance(it, Base)])
 
 
 def beside(target: File, suffix: str) -> File:
@@ -198,14 +254,27 @@ def _verbose() -> bool:
     return os.environ.get("ONNX_WASM_VERBOSE", "") not in ("", "0")
 
 
+def _fixed_inputs(env: Environment, step: Step) -> list[Node]:
+    """What all steps of a kind depend on: the tools, and the action's own sources."""
+    known = workspace.of(env).fixed_inputs
+    if step.rule not in known:
+        known[step.rule] = [*_tool_values(env, step), _source_value(env, step)]
+    return known[step.rule]
+
+
 def _tool_values(env: Environment, step: Step) -> list[Node]:
     # Without a name of their own: `--debug=explain` takes a Value that has one for new in every run.
     found = (getattr(workspace.of(env).toolchain, name) for name in step.tools)
-    return [env.Value(tool.fingerprint) for tool in found if tool is not None]
+    values = {tool.name: env.Value(tool.fingerprint) for tool in found if tool is not None}
+    for name in values.keys() & toolchain.PACKAGES:
+        values[name].attributes.files = (str(_LOCK),) if _LOCK.exists() else ()
+    return list(values.values())
 
 
 def _source_value(env: Environment, step: Step) -> Node:
-    return env.Value(f"onnx_wasm sources of {step.rule} {_digest(step.sources)}")
+    value = env.Value(f"onnx_wasm sources of {step.rule} {_digest(step.sources)}")
+    value.attributes.files = tuple(str(_PACKAGE / file) for file in _files(step.sources))
+    return value
 
 
 def _roots(env: Environment, step: Step) -> tuple[str, ...]:
@@ -233,6 +302,17 @@ def _digest(sources: tuple[str, ...]) -> str:
         digest.update(f"{file}\n".encode())
         digest.update(hashlib.sha256((_PACKAGE / file).read_bytes()).digest())
     return digest.hexdigest()
+
+
+def distrust_time(source: Node) -> None:
+    """Has SCons read a source again whose time was set, not given by a change.
+
+    SCons takes a source that has the time of the last build, days ago, for the same without a look at it. But a copy,
+    or a file out of an archive, may have any time. Its ``ctime`` tells when it was really written.
+    """
+    there = None if source.has_builder() else source.stat()
+    if there is not None and there.st_ctime - there.st_mtime > _MOMENT:
+        source.get_stored_info().ninfo = source.new_ninfo()
 
 
 def _distrust_if_altered(env: Environment, node: Node) -> None:

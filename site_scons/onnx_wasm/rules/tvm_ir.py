@@ -55,4 +55,7 @@ def _arguments(target: Sequence[File], source: Sequence[File], env: Environment)
 def _external_data(node: File, _env: Environment, _path: object) -> list[Node]:
     # One that is missing is for the action to tell of: SCons would not know which model asks for it.
     files = (node.dir.File(location) for location in external_data.locations(node.get_abspath()))
-    return [file for file in files if file.exists() or file.is_derived()]
+    found = [file for file in files if file.exists() or file.is_derived()]
+    for file in found:
+        step.distrust_time(file)
+    return found

@@ -149,7 +149,7 @@ def _declare(env: Environment, model: Manifest, whole: bool) -> Node:
         for platform, chain in chains.items():
             env.Alias(f"{name}.{platform}.wasm", chain.module)
             _declare_profile(env, model, platform, chain)
-        env.Alias(f"{name}.profile", env.Alias(f"{name}.{model.compile.platforms[0]}.profile"))
+        env.AlwaysBuild(env.Alias(f"{name}.profile", env.Alias(f"{name}.{model.compile.platforms[0]}.profile")))
         if package:
             env.Alias(f"{name}.web", package)
         if "teaclave" in modules:
@@ -239,7 +239,7 @@ def _declare_profile(env: Environment, model: Manifest, platform: str, chain: _C
         WASM_PLATFORM=platform,
         MANIFEST=model.path,
     )
-    env.Alias(f"{name}.{platform}.profile", report)
+    env.AlwaysBuild(env.Alias(f"{name}.{platform}.profile", report))
 
 
 def _params_argument(model: Manifest) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from SCons.Environment import Base as Environment
 from SCons.Node.Alias import Alias
-from SCons.Script import COMMAND_LINE_TARGETS, GetLaunchDir, GetOption
+from SCons.Script import GetLaunchDir, GetOption
 from SCons.Util import flatten
 
 from onnx_wasm import manifest
@@ -59,11 +59,12 @@ class _Asked:
 
     @classmethod
     def of(cls, env: Environment, known: Iterable[str]) -> _Asked:
-        """What the command line asks."""
-        if not COMMAND_LINE_TARGETS or GetOption("help") or GetOption("interactive"):
+        """What the targets of this run ask."""
+        targets = workspace.of(env).targets
+        if targets is None or GetOption("help") or GetOption("interactive"):
             return cls(modules=True, everything=True)
         models, modules, everything = set[str](), False, False
-        for target in _without_aliases(env, COMMAND_LINE_TARGETS, known):
+        for target in _without_aliases(env, targets, known):
             found = _named(env, target, known)
             models |= found
             modules |= not found

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -35,6 +36,9 @@ _DISK_CACHE, _REMOTE_CACHE, _CACHE_MODE = "onnx_wasm_disk_cache", "onnx_wasm_rem
 class Workspace:
     """The state of one run of SCons: what ``env["ONNX_WASM"]`` holds, shared by all clones of an environment.
 
+    ``targets`` are those that models are needed for; None for all that there may be. ``fixed_inputs`` are, by rule, the
+    nodes that all steps of the rule depend on.
+
     Args:
         top: The folder that the workspace file is in, if there is one.
         build: The build folder.
@@ -46,6 +50,8 @@ class Workspace:
     def __init__(self, top: Path, build: Path) -> None:
         self.models: dict[str, Manifest] = {}
         self.modules: list[Node] = []
+        self.fixed_inputs: dict[str, list[Node]] = {}
+        self.targets: Sequence[str] | None = COMMAND_LINE_TARGETS or None
         self.settings = workspace_file.load(top / workspace_file.NAME)
         its, workers = self.settings.build, GetOption(_WORKERS)
         self.strategy = choice.chosen(
