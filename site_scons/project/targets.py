@@ -27,6 +27,7 @@ Targets of this repository:
   bench-build             measure builds against their limits
   bench-weights           measure the memory that a build has for 500 MB of weights
   bench-platforms         measure modules where they run, against their limits
+  bench-scale             measure workspaces of many models, against their limits
   bench-speed [MODELS=...]  measure how fast modules run, against onnxruntime-web
   examples [MODELS=...]   build, test and verify the models under examples/
   verify-reproducible [MODELS=... BUILDS=2 SEED=0]  build again and again under other circumstances, and compare
@@ -39,6 +40,7 @@ _MODULES = {
     "bench-build": "onnx_wasm.benchmarks.build",
     "bench-weights": "onnx_wasm.benchmarks.weights",
     "bench-platforms": "onnx_wasm.benchmarks.platforms",
+    "bench-scale": "onnx_wasm.benchmarks.scale",
     "conformance": "onnx_wasm.benchmarks.conformance",
     "fuzz": "onnx_wasm.benchmarks.fuzz",
 }
