@@ -86,6 +86,9 @@ Targets of each model, and what they do; "all" builds every module, "test" runs 
   MODEL.profile           show where its time goes, kernel by kernel; MODEL.PLATFORM.profile for another platform
   MODEL.release           make what is handed out: modules, SBOM, provenance, sums
   MODEL.verify-release    check that, and rebuild it from its sources
+In place of a build:
+  query EXPRESSION        tell what is made from what: "deps(MODEL.wasm)", "rdeps(FILE)", "actions(FILE)"
+  affected --since REV    name the targets that the changes since a revision touch
 Models:
 """
     lines = (f"  {it.model.target:<22}  {it.path}  ({', '.join(it.compile.platforms)})\n" for it in models)
