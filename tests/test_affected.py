@@ -11,8 +11,8 @@ import pytest
 from support import ROOT, TINY, checkout, edit, place_tiny, scons
 
 TESTS = '\n[[test]]\ninputs = { x = "x.npy" }\nreturn = 0\n'
-A = ["a.teaclave.wasm", "a.test", "a.verify", "a.wasm"]
-B = ["b.teaclave.wasm", "b.verify", "b.wasm"]
+A = ["a.teaclave", "a.teaclave.wasm", "a.test", "a.verify", "a.wasm"]
+B = ["b.teaclave", "b.teaclave.wasm", "b.verify", "b.wasm"]
 
 
 def git(top: Path, *words: str) -> None:
@@ -71,7 +71,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "what a test reads": (lambda top: (top / "models/a/x.npy").write_bytes(b"1"), ["a.test", "a.verify"]),
     "a file that nobody reads": (lambda top: (top / "models/a/notes.txt").write_text(""), []),
     "a file outside of the workspace": (append("../unrelated/file"), []),
-    "a new model": (lambda top: place(top, "c"), ["c.teaclave.wasm", "c.verify", "c.wasm"]),
+    "a new model": (lambda top: place(top, "c"), ["c.teaclave", "c.teaclave.wasm", "c.verify", "c.wasm"]),
     "a model less": (lambda top: shutil.rmtree(top / "models/a"), []),
     "a folder of another name": (rename("models/a", "models/z"), A),
     "a manifest of another name": (rename("models/b/tiny.toml", "models/b/other.toml"), B),
