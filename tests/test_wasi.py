@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import subprocess
 import sys
@@ -150,36 +149,3 @@ def test_run_knows_the_platform(mnist: Path) -> None:
     done = run("nonsense=x")
     assert done.returncode == 1
     assert statuses()[CODES["UnknownArgument"]].text in done.stderr
-
-
-def mutated(choose: random.Random) -> bytes:
-    """A digit's file, with a few bytes changed, cut or repeated."""
-    data = bytearray(choose.choice(sorted(DIGITS.glob("*.[jp][pn]g"))).read_bytes())
-    for _ in range(choose.randint(1, 6)):
-        at = choose.randrange(len(data) or 1)
-        match choose.randrange(6):
-            case 0:
-                del data[at:]
-            case 1:
-                data[at:at] = data[at : at + 20]
-            case _ if data:
-                data[at % len(data)] = choose.choice([0, 1, 0x7F, 0x80, 0xFF, choose.randrange(256)])
-    return bytes(data)
-
-
-def fuzz(host: WasiHost, folder: Path, rounds: int, seed: int) -> None:
-    choose = random.Random(seed)
-    for _ in range(rounds):
-        (folder / "picture").write_bytes(mutated(choose))
-        result = host.run({"input_img": str(folder / "picture")}, timeout=60)
-        assert result.value is not None, result.trap
-        assert result.value in range(10) or result.value in statuses()
-
-
-def test_mutated_images_never_trap(host: WasiHost, tmp_path: Path) -> None:
-    fuzz(host, tmp_path, 200, 0)
-
-
-@pytest.mark.slow
-def test_many_mutated_images_never_trap(host: WasiHost, tmp_path: Path) -> None:
-    fuzz(host, tmp_path, 3000, 1)

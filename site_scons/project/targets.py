@@ -31,6 +31,7 @@ Targets of this repository:
   bench-speed [MODELS=...]  measure how fast modules run, against onnxruntime-web
   examples [MODELS=...]   build, test and verify the models under examples/
   verify-reproducible [MODELS=... BUILDS=2 SEED=0]  build again and again under other circumstances, and compare
+  fuzz-platforms [CASES=20000 SEED=0]  feed modules of every platform what is no picture and no tensor
   conformance             run ONNX's tests of its operators as WebAssembly
   fuzz                    build mutants of ONNX files and manifests
 """
@@ -61,6 +62,9 @@ def declare(env: Environment) -> None:
     builds = ["--builds", ARGUMENTS.get("BUILDS", "2"), "--seed", ARGUMENTS.get("SEED", "0")]
     reproducible = ["-m", "onnx_wasm.benchmarks.reproducible", *builds, *models]
     _command(env, "verify-reproducible", reproducible, {"PYTHONPATH": str(_SITE)})
+    fuzz = ["--cases", ARGUMENTS.get("CASES", "20000"), "--seed", ARGUMENTS.get("SEED", "0")]
+    _command(env, "fuzz-platforms", ["-m", "onnx_wasm.benchmarks.fuzz_platforms", *fuzz], {"PYTHONPATH": str(_SITE)})
+    env.Depends("fuzz-platforms", [env.Alias(f"mnist.{it}") for it in ("teaclave.wasm", "wasi.wasm", "web")])
     env.Depends("bench-platforms", env.Alias("mnist.web"))
     env.Depends("conformance", env.Alias("mnist.wasi.wasm"))  # it comes with a wrapper
     env.Alias("test", [_wrapper_tests(env), _command(env, "pytest", ["-m", "pytest", *_pytest_words()])])
