@@ -23,6 +23,8 @@ from onnx_wasm.benchmarks.workers import Broken, Limits
 
 CORE = (ROOT / "tests/conformance/core.txt").read_text().split()
 QUICK = [
+    "ai_onnx_ml_tree_ensemble_set_membership",
+    "ai_onnx_ml_tree_ensemble_single_tree",
     "add_bcast",
     "and2d",
     "argmax_keepdims_random",

@@ -93,6 +93,9 @@ PICTURE = floats(1, 2, 5, 6)
 INDICES, ROWS = integers(2, 3, low=-4, high=4), integers(2, 4, low=-3, high=3)
 SIZE = {"kernel_shape": [3, 3]}
 CORNERS, PLAIN = ({"coordinate_transformation_mode": mode} for mode in ("align_corners", "asymmetric"))
+SHORT = {"low": -128, "high": 128, "dtype": "int8"}
+LONG = {"low": 0, "high": 256, "dtype": "uint8"}
+SCALES = RANDOM.uniform(0.001, 0.01, 6).astype(np.float32)
 GRID = RANDOM.uniform(-1.3, 1.3, (1, 4, 3, 2)).astype(np.float32)
 BYTES = np.array([1, 7, 200, 255, 3], np.uint8)
 CASES: dict[str, Callable[[], Case]] = {
@@ -131,6 +134,36 @@ CASES: dict[str, Callable[[], Case]] = {
     "resize, nearest": lambda: resize((1, 2, 3, 5), [1, 1, 2, 2], nearest_mode="floor", **PLAIN),
     "resize, one dimension": lambda: resize((1, 2, 5), [1, 1, 2.5], mode="linear"),
     "resize, uneven": lambda: resize((1, 1, 5, 4), [1, 1, 1.3, 2.2], nearest_mode="ceil"),
+    "quantised convolution": lambda: Case(
+        *("QLinearConv", integers(2, 4, 7, 6, **LONG), np.float32(0.02), np.uint8(113), integers(6, 2, 3, 3, **SHORT)),
+        *(SCALES, integers(6, low=-9, high=9, dtype="int8"), np.float32(0.03), np.uint8(130)),
+        integers(6, low=-9999, high=9999, dtype="int32"),
+        constants=(1, 2, 3, 4, 5, 6, 7, 8), group=2, strides=[2, 1], pads=[1, 0, 1, 2], dilations=[1, 2],
+    ),
+    "quantised convolution of sound": lambda: Case(
+        *("QLinearConv", integers(1, 3, 20, **SHORT), np.float32(0.02), np.int8(5), integers(4, 3, 5, **SHORT)),
+        *(np.float32(0.01), np.int8(0), np.float32(0.5), np.int8(-3)), auto_pad="SAME_UPPER",
+    ),
+    "quantised matrices": lambda: Case(
+        *("QLinearMatMul", integers(2, 5, 7, **LONG), np.float32(0.02), np.uint8(120), integers(7, 6, **SHORT)),
+        *(SCALES, np.zeros(6, np.int8), np.float32(0.01), np.int8(7)), constants=(3, 4, 5),
+    ),
+    "rounded to even and saturated": lambda: Case(
+        *("QuantizeLinear", np.array([-1000, -1.5, -0.5, 0.5, 1.5, 2.5, 1000, 127.5], np.float32)),
+        *(np.float32(1), np.int8(0)),
+    ),
+    "quantised in blocks": lambda: Case(
+        *("QuantizeLinear", 9 * floats(3, 7), np.abs(floats(3, 2)) + 0.1, integers(3, 2, low=0, high=9, dtype="uint8")),
+        block_size=4, axis=1,
+    ),
+    "dequantised in blocks": lambda: Case(
+        *("DequantizeLinear", integers(6, 3, **SHORT), np.abs(floats(2, 3)), integers(2, 3, low=-9, dtype="int8")),
+        block_size=3, axis=0,
+    ),
+    "sums of integers in a window": lambda: Case(
+        *("ConvInteger", integers(1, 2, 5, 5, **LONG), integers(3, 2, 3, 3, **LONG), np.uint8(7), np.uint8(200)),
+        pads=[1, 1, 1, 1],
+    ),
     "reversed sequences": lambda: Case("ReverseSequence", floats(4, 3, 2), [1, 4, 2], time_axis=0, batch_axis=1),
     "scattered elements": lambda: Case("ScatterElements", floats(3, 4), ROWS, floats(2, 4), axis=0, reduction="add"),
     "scattered slices": lambda: Case("ScatterND", floats(4, 3), [[2], [0], [2]], floats(3, 3), reduction="max"),

@@ -24,6 +24,7 @@ F = "float32"
 KNOWN = {
     *("Add", "And", "Cast", "Concat", "Erf", "Exp", "Gather", "Greater", "MatMul", "Mul", "Neg", "Relu", "Reshape"),
     *("Slice", "Sqrt", "Sub", "Transpose", "Where", "Div", "Sigmoid", "Not", "CastLike", "ConstantOfShape", "Sum"),
+    *("Less", "Unsqueeze"),
 }
 
 
@@ -311,6 +312,106 @@ def test_of_a_known_condition_one_branch_is_left(value: bool, tmp_path: Path) ->
 def test_of_an_unknown_condition_both_branches_are_computed(value: bool, tmp_path: Path) -> None:
     graph = check(tmp_path, conditional([], {"condition": ("bool", [])}), {"x": X, "condition": np.array(value)})
     assert operators(graph) == ["Neg", "Add", "Relu", "Where", "Where"]
+
+
+# Loops
+
+
+def looped(condition: str, steps: int | None, *inputs: tuple[str, str]) -> onnx.ModelProto:
+    """``t = t + x`` while i < 3, which collects 2·t; its condition and number of steps as given."""
+    value = helper.make_tensor_value_info
+    whole = TensorProto.FLOAT
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["t", "x"], ["t_after"]),
+            helper.make_node("Less", ["i", "last"], [condition]),
+            helper.make_node("Add", ["t_after", "t_after"], ["twice"]),
+        ],
+        "body",
+        [value("i", TensorProto.INT64, []), value("c", TensorProto.BOOL, []), value("t", whole, [2, 3])],
+        [value("again", TensorProto.BOOL, []), value("t_after", whole, [2, 3]), value("twice", whole, [2, 3])],
+        [numpy_helper.from_array(np.array(2, np.int64), "last"), numpy_helper.from_array(np.array(True), "again")][
+            : 1 if condition == "again" else 2
+        ],
+    )
+    nodes = [helper.make_node("Loop", ["steps" if steps is not None else "", "true", "x"], ["y", "all"], body=body)]
+    weights = {"true": np.array(True)} | ({"steps": np.array(steps, np.int64)} if steps is not None else {})
+    outputs: dict[str, tuple[str, list[int | str]]] = {"y": (F, [2, 3]), "all": (F, ["steps", 2, 3])}
+    return model(nodes, {"x": (F, [2, 3]), **{name: (kind, []) for name, kind in inputs}}, outputs, weights)
+
+
+@pytest.mark.parametrize(
+    ("condition", "steps", "adds"), [("other", 4, 8), ("again", 9, 6), ("again", None, 6), ("other", 1, 2)]
+)
+def test_a_loop_is_written_out(condition: str, steps: int | None, adds: int, tmp_path: Path) -> None:
+    """As often as its number of steps says, or until its condition, of which each step decides, does not hold.
+
+    ONNX's evaluator joins what is collected along an axis that is there; by the definition there is a new one.
+    """
+    graph = load(tmp_path, looped(condition, steps))
+    assert operators(graph).count("Add") == adds
+    y, collected = run(graph, {"x": X})
+    done = adds // 2
+    np.testing.assert_allclose(y, X * (done + 1), rtol=1e-6)
+    np.testing.assert_allclose(collected, np.stack([2 * X * (step + 2) for step in range(done)]), rtol=1e-6)
+
+
+def test_a_loop_without_a_condition_ignores_that_of_its_body(tmp_path: Path) -> None:
+    proto = looped("again", 5)
+    proto.graph.node[0].input[1] = ""
+    assert operators(load(tmp_path, proto)).count("Add") == 10
+
+
+def test_a_loop_of_no_steps_collects_nothing(tmp_path: Path) -> None:
+    graph = load(tmp_path, looped("other", 0))
+    assert graph.outputs["y"] == "x"
+    assert graph.values[graph.outputs["all"]].shape == (0, 2, 3)
+
+
+def test_a_loop_that_only_a_run_can_end_is_refused(tmp_path: Path) -> None:
+    proto = looped("other", 1, ("often", "int64"))
+    proto.graph.node[0].input[0] = "often"
+    (message,) = refused(tmp_path, proto)
+    assert "operator Loop of ai.onnx, opset 17: runs as often as only a run knows" in message
+
+
+def test_a_loop_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "_MOST_NODES", 1000)
+    (message,) = refused(tmp_path, looped("other", 2**40))
+    assert "more than 1000 nodes once its functions and loops are written out" in message
+
+
+@pytest.mark.parametrize("backwards", [0, 1])
+def test_a_scan_is_written_out(backwards: int, tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Add", ["s", "column"], ["sum"]), helper.make_node("Neg", ["sum"], ["less"])],
+        "body",
+        [value("s", TensorProto.FLOAT, [2]), value("column", TensorProto.FLOAT, [2])],
+        [value("sum", TensorProto.FLOAT, [2]), value("less", TensorProto.FLOAT, [2])],
+    )
+    node = helper.make_node(
+        "Scan", ["s", "x"], ["y", "z"], body=body, num_scan_inputs=1, scan_input_axes=[1], scan_output_axes=[1],
+        scan_input_directions=[backwards], scan_output_directions=[backwards],
+    )  # fmt: skip
+    graph = load(tmp_path, model([node], {"s": (F, [2]), "x": (F, [2, 3])}, {"y": (F, [2]), "z": (F, [2, 3])}))
+    start = np.array([5, 7], np.float32)
+    sums = start[:, None] + np.cumsum(X[:, ::-1] if backwards else X, axis=1)
+    found = run(graph, {"s": start, "x": X})
+    np.testing.assert_allclose(found[0], sums[:, -1], rtol=1e-6)
+    np.testing.assert_allclose(found[1], -(sums[:, ::-1] if backwards else sums), rtol=1e-6)
+
+
+def test_a_scan_that_makes_fewer_tensors_than_it_says_is_told(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Neg", ["row"], ["less"])], "body",
+        [value("row", TensorProto.FLOAT, [3])], [value("less", TensorProto.FLOAT, [3])],
+    )  # fmt: skip
+    node = helper.make_node("Scan", ["x"], ["y", "z"], body=body, num_scan_inputs=1)
+    proto = model([node], {"x": (F, [2, 3])}, {"y": (F, [2, 3]), "z": (F, [2, 3])})
+    (message,) = refused(tmp_path, proto)
+    assert "nothing makes these tensors: z" in message
 
 
 # Refusals

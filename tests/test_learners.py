@@ -209,13 +209,3 @@ def test_what_is_no_forest_is_refused(key: str, index: int, value: Any, message:
     verdict = node_tests.judge(NodeTest("it", model, {"x": X}, [X], 1e-4, 1e-6), laboratory)
     assert verdict.kind == "refused"
     assert message in verdict.message
-
-
-def test_labels_that_are_text_are_refused(laboratory: Laboratory) -> None:
-    its = {"coefficients": floats(2, 4), "intercepts": [0.0, 0.0], "classlabels_strings": ["a", "b"]}
-    node = helper.make_node("LinearClassifier", ["x"], ["y", "z"], domain="ai.onnx.ml", **its)
-    x, y = helper.make_tensor_value_info("x", 1, [6, 4]), helper.make_tensor_value_info("z", 1, [6, 2])
-    imports = [helper.make_opsetid("ai.onnx.ml", 1), helper.make_opsetid("", 18)]
-    model = helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=imports, ir_version=8)
-    verdict = node_tests.judge(NodeTest("it", model, {"x": X}, [X], 1e-4, 1e-6), laboratory)
-    assert "gives labels that are text" in verdict.message

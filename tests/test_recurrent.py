@@ -174,3 +174,13 @@ def test_what_is_not_known_is_refused(attributes: dict[str, Any], message: str, 
     verdict = node_tests.judge(case, laboratory)
     assert verdict.kind == "refused"
     assert message in verdict.message
+
+
+def test_weights_of_other_shapes_are_refused(laboratory: Laboratory) -> None:
+    test = Case("GRU", ("B",)).test()
+    node = test.model.graph.node[0]
+    node.op_type = "RNN"
+    node.attribute.append(helper.make_attribute("activations", ["Tanh"]))
+    verdict = node_tests.judge(test, laboratory)
+    assert verdict.kind == "refused"
+    assert "has weights of other shapes than 1 gates of 8 elements have" in verdict.message

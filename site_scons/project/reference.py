@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from onnx_wasm import manifest, platforms, status, workspace_file
+from onnx_wasm.compiler import catalogue
 from onnx_wasm.rules import (
     model_fetch,
     model_library,
@@ -62,6 +63,7 @@ def pages() -> dict[str, str]:
         "manifest.md": _page("The manifest", "site_scons/onnx_wasm/manifest.py", _manifest()),
         "workspace.md": _page("The workspace file", "site_scons/onnx_wasm/workspace_file.py", _workspace_file()),
         "platforms.md": _page("Platforms", "site_scons/onnx_wasm/platforms.py", _platforms()),
+        "operators.md": _page("Operators", "the tables of site_scons/onnx_wasm/compiler/", _operators()),
         "error-codes.md": _page("Error codes", "wrapper/src/status.rs", _error_codes()),
         "manifest.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
     }
@@ -74,6 +76,24 @@ def main() -> None:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(f"{path}\n")
+
+
+def _operators() -> Iterable[str]:
+    yield (
+        "What can be compiled of the operators that ONNX defines. The numbers are the versions of the operator set "
+        "that defined an operator anew; a model may be of any of them, or of one between. Besides, a node is computed "
+        "while the model is built if all that it reads is known then. A model that needs another operator, or one of "
+        "these in a form that cannot be compiled, is refused with the node's place, as `python -m onnx_wasm new` tells "
+        "at once. `./sconsw conformance` runs ONNX's own tests of them."
+    )
+    yield "\n".join(f"- {way}: {meaning}" for way, meaning in catalogue.WAYS.items())
+    known = catalogue.operators()
+    for domain in dict.fromkeys(it.domain for it in known):
+        rows = [
+            (it.name, ", ".join(map(str, it.since)), ", else ".join(it.ways)) for it in known if it.domain == domain
+        ]
+        yield f"## {domain}"
+        yield _table(("operator", "defined in", "compiled by"), rows)
 
 
 def _page(title: str, source: str, blocks: Iterable[str]) -> str:

@@ -26,6 +26,10 @@ def _gather(call: Call) -> relax.Expr:
         if ((known < -shape[axis]) | (known >= shape[axis])).any():
             raise Refusal(f"reads an index that a dimension of {shape[axis]} does not have", "export the model again")
         indices = constant(np.where(known < 0, known + shape[axis], known))
+        if not places:
+            at = int(known) % shape[axis]
+            part = call.emit(relax.op.strided_slice(data, [axis], [at], [at + 1]))
+            return relax.op.reshape(part, [*shape[:axis], *shape[axis + 1 :]])
 
     def compute(x: te.Tensor, at: te.Tensor) -> te.Tensor:
         def element(*own: tirx.Expr) -> tirx.Expr:

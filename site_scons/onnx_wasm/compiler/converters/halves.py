@@ -15,14 +15,25 @@ from tvm import relax, te, tirx
 from tvm.ir import GenericConst
 
 from onnx_wasm.compiler import intrinsics
-from onnx_wasm.compiler.converters.call import Call, Converter, constant
+from onnx_wasm.compiler.converters.call import Call, constant
 from onnx_wasm.compiler.converters.indexing import extents
 from onnx_wasm.compiler.converters.tvm_own import tvm_convert
 from onnx_wasm.compiler.frontend.graph import TensorType
 
 _MOVING = frozenset(
     (
-        *("Cast", "CastLike", "Compress", "Concat", "ConstantOfShape", "DepthToSpace", "Expand", "EyeLike", "Flatten"),
+        *(
+            "BitCast",
+            "Cast",
+            "CastLike",
+            "Compress",
+            "Concat",
+            "ConstantOfShape",
+            "DepthToSpace",
+            "Expand",
+            "EyeLike",
+            "Flatten",
+        ),
         *("Gather", "GatherElements", "GatherND", "Identity", "OneHot", "Pad", "Reshape", "ReverseSequence", "Slice"),
         *("SpaceToDepth", "Split", "Squeeze", "TensorScatter", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where"),
     )
@@ -73,7 +84,8 @@ def _half(call: Call, it: relax.Expr) -> relax.Expr:
     return call.kernel(_by_element(intrinsics.narrow), it, name="narrow", alone=True)
 
 
-def _cast(call: Call) -> relax.Expr:
+def cast(call: Call) -> relax.Expr:
+    """Converts a Cast."""
     source, type_ = call.operand(0), call.types[0]
     if type_ is None or _is_half(source) == (type_.dtype == "float16"):
         return tvm_convert(call)
@@ -99,6 +111,3 @@ def _to_odd(x: tirx.Expr) -> tirx.Expr:
     beyond = tirx.abs(nearest.astype("float64")) > tirx.abs(x)
     odd = tirx.bitwise_or(tirx.Select(beyond, bits - one, bits), one)
     return tirx.reinterpret("float32", tirx.Select(nearest.astype("float64") != x, odd, bits))
-
-
-CONVERTERS: dict[tuple[str, str], Converter] = {("", "Cast"): _cast}

@@ -117,12 +117,18 @@ def _direction(
     gates, clip = _GATES[call.node.proto.op_type], call.attributes.get("clip")
     varied = any(call.attributes.get(name) for name in ("linear_before_reset", "input_forget"))
     layer = _Layer(backwards, steps, batch, hidden, gates, functions, clip, varied, dtype)
-    if columns != layer.columns:
-        raise Refusal(f"has recurrent weights for {columns} elements, not {layer.columns}", "export the model again")
+    bias = call.input(3)
+    shapes = [
+        [int(it) for it in operand.ty.shape.values] for operand in (weights, *([bias] if bias is not None else []))
+    ]
+    if columns != layer.columns or [shape[-1] for shape in shapes] != [width, 2 * columns][: len(shapes)]:
+        raise Refusal(
+            f"has weights of other shapes than {gates} gates of {hidden} elements have", "export the model again"
+        )
     rows = call.emit(relax.op.reshape(x, [steps * batch, width]))
     projected = call.emit(relax.op.matmul(rows, call.emit(relax.op.permute_dims(weights))))
     operands = {"recurrent": _panels(call, recurrent, layer)}
-    if (bias := call.input(3)) is not None:
+    if bias is not None:
         own = _slice(call, _part(call, bias, index), 0, columns)
         others = _slice(call, _part(call, bias, index), columns, 2 * columns)
         projected = call.emit(relax.op.add(projected, own))

@@ -155,15 +155,23 @@ def _convert(call: Call) -> relax.Expr:
     scores = call.emit(relax.TupleGetItem(made, 0))
     if how == "AVERAGE":
         scores = call.emit(relax.op.divide(scores, constant(np.array(len(its.roots), np.float32))))
+    if how in ("MIN", "MAX"):  # a target that no leaf is for
+        unset = call.emit(relax.op.equal(scores, constant(_start(how))))
+        scores = call.emit(relax.op.where(unset, constant(np.zeros((), np.float32)), scores))
     base = _numbers(attributes, "base_values")
     return call.emit(relax.op.add(scores, constant(base.reshape(1, -1)))) if base.size else scores
+
+
+def _start(how: str) -> np.ndarray:
+    """What the aggregate function of a target begins with."""
+    limits = np.finfo(np.float32)
+    return np.array({"MIN": limits.max, "MAX": limits.min}.get(how, 0.0), np.float32)
 
 
 def _walk(its: Forest, extents: tuple[int, int, int], how: str, x: Any, buffers: Mapping[str, Any]) -> None:
     """Builds the loops over rows and trees."""
     rows, width, targets = extents
-    limits = np.finfo(np.float32)
-    first = tirx.const({"MIN": limits.max, "MAX": limits.min}.get(how, 0.0), "float32")
+    first = tirx.const(float(_start(how)), "float32")
     combine = {"MIN": tirx.min, "MAX": tirx.max}.get(how, lambda old, new: old + new)
     scores, node = buffers["scores"], buffers["node"]
     with T.serial(0, rows) as row:

@@ -28,7 +28,8 @@ from onnx_wasm.errors import BuildError, Problem
 
 _MOST_NODES = 50_000
 _MEMORY = 1 << 32  # what wasm32 can address
-_WITHOUT_CONVERTER = {("", "Identity"), ("", "Constant")}
+WITHOUT_CONVERTER = frozenset((("", "Identity"), ("", "Constant")))
+"""Operators that the walk itself makes do with."""
 
 Rewrite = Callable[["Scope", Node], "Sequence[onnx.NodeProto] | None"]
 
@@ -259,7 +260,7 @@ class _Walk:
     def _check_operator(self, node: Node) -> None:
         """Refuses an operator that nothing here knows, whatever its operands."""
         local = (node.proto.domain, node.proto.op_type, node.proto.overload) in self._functions
-        free = node.key in _WITHOUT_CONVERTER or node.key in self._rewrites
+        free = node.key in WITHOUT_CONVERTER or node.key in self._rewrites
         if not (local or free or self._is_known(node) or has_body(node)):
             raise Refusal("")
 
@@ -298,6 +299,11 @@ class _Walk:
         problems = [problem for names, problem in self._refused if needed.intersection(names)]
         if problems:
             raise BuildError(problems)
+        made = {name for node in kept for name in node.proto.output}
+        nowhere = sorted(name for name in needed if name not in made | self.values.keys() | self._inputs.keys())
+        if nowhere:
+            message = f"nothing makes these tensors: {', '.join(nowhere)}"
+            raise BuildError(Problem(str(self._path), message, "export the model again"))
         others = sorted(name for name in needed if name in self.values and str(self.values[name].dtype) not in DTYPES)
         if others:
             dtypes = ", ".join(f'"{name}" of {self.values[name].dtype}' for name in others)

@@ -11,14 +11,33 @@ from onnx_wasm.compiler.frontend.rewrites import (
     casts,
     conditions,
     definitions,
+    ensembles,
+    features,
     layout,
     learners,
     logic,
+    loops,
     normalization,
     padding,
+    quantised,
     shapes,
 )
 from onnx_wasm.compiler.frontend.walk import Rewrite
 
-_FAMILIES = (activations, casts, conditions, definitions, layout, learners, logic, normalization, padding, shapes)
+_FAMILIES = (
+    activations,
+    casts,
+    conditions,
+    definitions,
+    ensembles,
+    features,
+    layout,
+    learners,
+    logic,
+    loops,
+    normalization,
+    padding,
+    quantised,
+    shapes,
+)
 REWRITES: dict[tuple[str, str], Rewrite] = {key: it for family in _FAMILIES for key, it in family.REWRITES.items()}

@@ -1,5 +1,6 @@
 """ai.onnx.ml: what scikit-learn and its like export, as products, distances and comparisons; labels are numbers.
 
+Of labels that are text a module gives the places in the list that the model has: text is left to whoever calls it.
 Trees become one operator, TreeEnsembleRegressor, which has a converter. Source of what each operator computes:
 https://onnx.ai/onnx/operators and ``onnx.reference.ops.aionnxml``.
 """
@@ -53,9 +54,9 @@ def _width(scope: Scope, node: Node) -> int:
 
 
 def _labels(attributes: Mapping[str, Any], key: str, count: int) -> np.ndarray:
-    """The labels of classes; their numbers, if there are none."""
+    """The labels of classes; their numbers, if there are none, or if they are text."""
     if attributes.get("classlabels_strings"):
-        raise Refusal("gives labels that are text", _NUMBERS_HINT)
+        return np.arange(len(attributes["classlabels_strings"]), dtype=np.int64)
     return np.array(attributes.get(key) or (range(count) if count > 1 else [1]), np.int64)
 
 
@@ -177,11 +178,14 @@ def _binarizer(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
 
 def _array_feature_extractor(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
     data, places = node.proto.input
-    type_ = scope.type(data)
-    if type_ is None:
-        return None
+    labels, type_ = scope.value(data), scope.type(data)
     nodes = _nodes(scope)
     flat = nodes.add("Reshape", places, np.array([-1]))
+    if labels is not None and labels.dtype == object:
+        nodes.add("Unsqueeze", flat, np.array([0]), output=node.proto.output[0])
+        return nodes.made
+    if type_ is None:
+        return None
     data = data if len(type_.shape) > 1 else nodes.add("Reshape", data, np.array([1, -1]))
     nodes.add("Gather", data, flat, output=node.proto.output[0], axis=-1)
     return nodes.made
@@ -189,8 +193,6 @@ def _array_feature_extractor(scope: Scope, node: Node) -> Sequence[onnx.NodeProt
 
 def _zip_map(_: Scope, node: Node) -> Sequence[onnx.NodeProto]:
     """A module gives tensors: in place of maps from labels to scores, the scores, a column for each label."""
-    if node.attributes().get("classlabels_strings"):
-        raise Refusal("gives maps from labels that are text", _NUMBERS_HINT)
     return [splice.identity(node.proto.input[0], node.proto.output[0])]
 
 
@@ -338,10 +340,16 @@ def _tree_classifier(scope: Scope, node: Node) -> Sequence[onnx.NodeProto]:
 
 
 def _tree_regressor(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
-    if node.opset == _TREES_OPSET:
+    attributes = node.attributes()
+    how = attributes["post_transform"]
+    if node.opset == _TREES_OPSET and how == "NONE":
         return None
-    scope.opsets = {**scope.opsets, DOMAIN: _TREES_OPSET}
-    return [node.proto]
+    nodes, scores = _nodes(scope), scope.fresh("trees") if how != "NONE" else node.proto.output[0]
+    kept = {key: it for key, it in attributes.items() if key not in ("n_targets", "post_transform")}
+    nodes.made.append(_trees(node.proto.input[0], scores, attributes["n_targets"], kept))
+    if how != "NONE":
+        _transformed(nodes, scores, how, node.proto.output[0])
+    return nodes.made
 
 
 def _trees(source: str, output: str, targets: int, attributes: Mapping[str, Any]) -> onnx.NodeProto:

@@ -18,7 +18,7 @@ class Nodes:
         self.made: list[onnx.NodeProto] = []
         self._scope = scope
 
-    def add(self, operator: str, *inputs: str | np.ndarray, output: str = "", **attributes: Any) -> str:
+    def add(self, operator: str, *inputs: str | np.ndarray | np.generic, output: str = "", **attributes: Any) -> str:
         """Adds a node of one output.
 
         Args:
@@ -30,7 +30,7 @@ class Nodes:
         Returns:
             The output's name.
         """
-        names = [it if isinstance(it, str) else self._scope.constant(it) for it in inputs]
+        names = [it if isinstance(it, str) else self._scope.constant(np.asarray(it)) for it in inputs]
         output = output or self._scope.fresh(operator)
         self.made.append(helper.make_node(operator, names, [output], **attributes))
         return output
