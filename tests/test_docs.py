@@ -128,11 +128,13 @@ def test_the_manifest_of_a_model_from_elsewhere(tmp_path: Path) -> None:
 
 
 def test_the_workspace_file(tmp_path: Path) -> None:
-    (tmp_path / "workspace.toml").write_text(
-        "\n".join(it for it in code("toml") if re.match(r"\[(build|remote)\]", it))
-    )
-    assert workspace_file.load(tmp_path / "workspace.toml").remote.cache == "https://cache.example.org"
-    assert workspace_file.load(tmp_path / "workspace.toml").build.strategy == "sandbox"
+    file, said = tmp_path / "workspace.toml", []
+    for text in (it for it in code("toml") if re.match(r"\[(build|remote)\]", it)):
+        file.write_text(text)
+        said.append(workspace_file.load(file))
+    assert {it.remote.cache for it in said} == {"https://cache.example.org", None}
+    assert {it.remote.executor for it in said} == {"grpcs://farm.example.org", None}
+    assert {it.build.strategy for it in said} == {"sandbox", None}
 
 
 def test_another_repository(tmp_path: Path) -> None:

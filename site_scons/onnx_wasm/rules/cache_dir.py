@@ -14,6 +14,7 @@ from SCons.Node import Node
 from SCons.Node.FS import File
 
 from onnx_wasm.strategies.cache.cache import Cache
+from onnx_wasm.strategies.cache.outputs import remove_others
 
 _NAMESPACE = "onnx-wasm 1"
 """Changes if results of the same actions were no longer to be found."""
@@ -60,6 +61,8 @@ class _CacheDir(SCons.CacheDir.CacheDir):  # type: ignore[misc] # SCons has no t
             return False
         if not self.kept_in.retrieve(_key(node), _outputs(targets)):
             return False
+        if node.get_build_env()["ONNX_WASM_STEP"].folder:
+            remove_others(Path(node.dir.get_abspath()), _outputs(targets).values())
         self._brought.update(targets[1:])
         if SCons.CacheDir.cache_show:
             node.build(presub=0, execute=0)

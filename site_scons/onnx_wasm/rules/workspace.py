@@ -8,6 +8,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -31,6 +32,7 @@ _STRATEGY = "onnx_wasm_strategy"
 _WORKERS = "onnx_wasm_workers"
 _VARIABLE = "ONNX_WASM_STRATEGY"
 _DISK_CACHE, _REMOTE_CACHE, _CACHE_MODE = "onnx_wasm_disk_cache", "onnx_wasm_remote_cache", "onnx_wasm_cache_mode"
+_REMOTE_EXECUTOR, _FALLBACK = "onnx_wasm_remote_executor", "onnx_wasm_remote_fallback"
 
 
 class Workspace:
@@ -52,14 +54,10 @@ class Workspace:
         self.modules: list[Node] = []
         self.fixed_inputs: dict[str, list[Node]] = {}
         self.targets: Sequence[str] | None = COMMAND_LINE_TARGETS or None
-        self.settings = workspace_file.load(top / workspace_file.NAME)
-        its, workers = self.settings.build, GetOption(_WORKERS)
-        self.strategy = choice.chosen(
-            *_asked(self.settings),
-            its.workers if workers is None else int(workers),
-            None if its.jobs_memory is None else workspace_file.in_bytes(its.jobs_memory),
-        )
-        self.cache = _cache(top, self.settings)
+        self.settings = _with_options(workspace_file.load(top / workspace_file.NAME), top)
+        name, where = _asked(self.settings)
+        self.cache = _cache(self.settings, name)
+        self.strategy = choice.chosen(name, where, self.settings, self._count_hit, _tell)
         self._build = build
 
     @cached_property
@@ -77,6 +75,10 @@ class Workspace:
         facts = FileFacts(self._build / "manifests.json")
         atexit.register(facts.save)
         return facts
+
+    def _count_hit(self) -> None:
+        if self.cache:
+            self.cache.count_hit()
 
     def report(self) -> None:
         """Names every module that this run built, or was asked for and found up to date, with its size and hash."""
@@ -126,8 +128,34 @@ def _add_options() -> None:
     AddOption("--workers", dest=_WORKERS, type="choice", choices=("0", "1"), metavar="N", help=fork)
     AddOption("--disk-cache", dest=_DISK_CACHE, metavar="FOLDER", help="keep results of actions in this folder")
     AddOption("--remote-cache", dest=_REMOTE_CACHE, metavar="ADDRESS", help="take results from this server")
-    modes = " or ".join(workspace_file.CACHE_MODES)
-    AddOption("--remote-cache-mode", dest=_CACHE_MODE, metavar="MODE", help=f"how the server is used: {modes}")
+    modes, fallbacks = workspace_file.CACHE_MODES, workspace_file.FALLBACKS
+    use = f"how the server is used: {' or '.join(modes)}"
+    AddOption("--remote-cache-mode", dest=_CACHE_MODE, type="choice", choices=modes, metavar="MODE", help=use)
+    AddOption("--remote-executor", dest=_REMOTE_EXECUTOR, metavar="ADDRESS", help="run actions on this server")
+    then = f"and if it fails: {' or '.join(fallbacks)}"
+    AddOption("--remote-fallback", dest=_FALLBACK, type="choice", choices=fallbacks, metavar="WHERE", help=then)
+
+
+def _with_options(settings: WorkspaceFile, top: Path) -> WorkspaceFile:
+    """What the workspace file says, with what the command line says in its place."""
+    build, remote, workers = settings.build, settings.remote, GetOption(_WORKERS)
+    disk, certificates = GetOption(_DISK_CACHE) or build.disk_cache, remote.tls_certificates
+    return replace(
+        settings,
+        build=replace(
+            build,
+            workers=build.workers if workers is None else int(workers),
+            disk_cache=str(top / disk) if disk else None,
+        ),
+        remote=replace(
+            remote,
+            cache=GetOption(_REMOTE_CACHE) or remote.cache,
+            cache_mode=GetOption(_CACHE_MODE) or remote.cache_mode,
+            executor=GetOption(_REMOTE_EXECUTOR) or remote.executor,
+            fallback=GetOption(_FALLBACK) or remote.fallback,
+            tls_certificates=str(top / certificates) if certificates else None,
+        ),
+    )
 
 
 def _asked(settings: WorkspaceFile) -> tuple[str, str]:
@@ -137,7 +165,9 @@ def _asked(settings: WorkspaceFile) -> tuple[str, str]:
     if os.environ.get(_VARIABLE):
         return os.environ[_VARIABLE], _VARIABLE
     released = _released()
-    return ("sandbox", released) if released else (settings.build.strategy, workspace_file.NAME)
+    if released:
+        return "sandbox", released
+    return settings.build.strategy or ("remote" if settings.remote.executor else "local"), workspace_file.NAME
 
 
 def _released() -> str:
@@ -145,24 +175,23 @@ def _released() -> str:
     return next((target for target in COMMAND_LINE_TARGETS if target.endswith(".release")), "")
 
 
-def _cache(top: Path, settings: WorkspaceFile) -> Cache | None:
-    """The cache that the command line or the workspace file asks for, if either does. A release takes from none."""
-    if _released():
-        return None
-    disk = GetOption(_DISK_CACHE) or settings.build.disk_cache
-    address = GetOption(_REMOTE_CACHE) or settings.remote.cache
-    if not disk and not address:
-        return None
-    from onnx_wasm.strategies.cache.choice import Wanted, chosen  # here: it imports Python's HTTP and TLS
+def _cache(settings: WorkspaceFile, strategy: str) -> Cache | None:
+    """The cache that is asked for, if any is: where actions run elsewhere, results are kept here.
 
-    certificates = settings.remote.tls_certificates
-    wanted = Wanted(
-        disk=top / disk if disk else None,
-        remote=address,
-        mode=GetOption(_CACHE_MODE) or settings.remote.cache_mode,
-        certificates=top / certificates if certificates else None,
-    )
-    return chosen(wanted, os.environ)
+    A release takes from none.
+    """
+    asked = settings.build.disk_cache or settings.remote.cache or strategy == "remote"
+    if _released() or not asked:
+        return None
+    from onnx_wasm.strategies.cache.choice import chosen  # here: it imports Python's HTTP and TLS
+
+    disk = Path(settings.build.disk_cache) if settings.build.disk_cache else None
+    return chosen(disk, settings.remote, _tell, os.environ)
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def of(env: Environment) -> Workspace:

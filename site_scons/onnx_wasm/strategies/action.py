@@ -21,6 +21,7 @@ class Action:
         inputs: The files that it reads; changed bytes in any of them would run it again.
         consulted: The files that it reads only to say where something is wrong; there may be none of that name.
         tools: Files and folders of the toolchain, without those of the system (``/usr``).
+        toolchain: What names the exact versions of these tools: those of others may make other bytes.
         outputs: The files that it writes, of which there is at least one.
         folder: The folder that all outputs are in, if it is to be replaced as a whole; else empty.
         environment: All variables that it sees.
@@ -35,6 +36,7 @@ class Action:
     inputs: tuple[str, ...]
     consulted: tuple[str, ...]
     tools: tuple[str, ...]
+    toolchain: tuple[str, ...]
     outputs: tuple[str, ...]
     folder: str
     environment: Mapping[str, str]

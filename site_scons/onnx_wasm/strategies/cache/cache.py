@@ -11,11 +11,9 @@ from pathlib import Path
 from onnx_wasm.errors import Problem
 from onnx_wasm.strategies.cache.action_result import ActionResult, OutputFile
 from onnx_wasm.strategies.cache.digest import of_file
+from onnx_wasm.strategies.cache.outputs import place
 from onnx_wasm.strategies.cache.tier import DamagedError, Tier, UnavailableError
 from onnx_wasm.strategies.cache.uploads import Uploads
-
-LARGEST = 4 << 30
-"""Bytes of the largest output that is taken: what wasm32 can address."""
 
 
 @dataclass
@@ -89,6 +87,12 @@ class Cache:
         """Notes that an action was run."""
         self._count("built")
 
+    def count_hit(self) -> None:
+        """Notes that an action that is about to count as run had its result on a server that runs actions."""
+        with self._counting:
+            self.counts.built -= 1
+            self.counts.remote += 1
+
     def store(self, key: str, outputs: Mapping[str, Path]) -> None:
         """Keeps the outputs of an action.
 
@@ -119,7 +123,7 @@ class Cache:
             return None
         with self._guarded(kept):
             result = kept.tier.lookup(key)
-            if result is not None and _bring(kept.tier, result, outputs):
+            if result is not None and place(kept.tier.fetch, result, outputs):
                 return result
         return None
 
@@ -149,30 +153,6 @@ class Cache:
     def _count(self, what: str) -> None:
         with self._counting:
             setattr(self.counts, what, getattr(self.counts, what) + 1)
-
-
-def _bring(tier: Tier, result: ActionResult, outputs: Mapping[str, Path]) -> bool:
-    """Writes what a result names, if that is just what is wanted."""
-    named = {it.path: it for it in result.files}
-    if named.keys() != outputs.keys() or len(named) != len(result.files):
-        raise DamagedError("a result names other outputs than its action has")
-    if any(it.digest.size > LARGEST for it in result.files):
-        raise DamagedError(f"a result names an output of more than {LARGEST:,} bytes")
-    partial = {path: path.with_name(f".{path.name}.partial") for path in outputs.values()}
-    try:
-        for path in partial.values():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-        if not tier.fetch({partial[outputs[name]]: it.digest for name, it in named.items()}):
-            return False
-        for name, it in named.items():
-            path = partial[outputs[name]]
-            path.chmod(path.stat().st_mode | 0o111 if it.executable else path.stat().st_mode & ~0o111)
-            path.replace(outputs[name])
-        return True
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
 
 
 def _executable(path: Path) -> bool:
