@@ -485,6 +485,11 @@ def test_a_build_fetches_its_model_once(workspace: Path, server: Server) -> None
     assert len(server.asked) == 1
 
 
+def test_what_is_fetched_is_kept_in_the_user_s_home(workspace: Path, tmp_path: Path) -> None:
+    scons(workspace, FETCHED, environ={"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": ""})
+    assert (tmp_path / "home/.cache/onnx-wasm/sha256" / digest(MODEL)).exists()
+
+
 def test_a_model_that_is_fetched_is_built(workspace: Path, server: Server) -> None:
     told = scons(workspace, "tiny.wasm")
     assert told.steps[:2] == ["ModelFetch", "TvmIr"]

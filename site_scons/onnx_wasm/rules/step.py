@@ -248,7 +248,8 @@ def start(words: Sequence[str]) -> int:
 
 def _with_users_own(fixed: Mapping[str, str]) -> dict[str, str]:
     users = {key: it for key, it in os.environ.items() if not key.startswith("PYTHON")}
-    return {**users, **fixed, "PATH": users.get("PATH", fixed["PATH"])}
+    own = ("PATH", "HOME")
+    return {**users, **fixed, **{key: users[key] for key in own if key in users}}
 
 
 def _verbose() -> bool:
