@@ -88,6 +88,7 @@ def serving(folder: Path, more: str = "", port: int | None = None, scheme: str =
     program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     if program is None:
         raise BuildError(Problem("nginx", "it is not there", "./sconsw setup dev"))
+    folder = folder.absolute()  # nginx would take paths to start at its own
     (folder / "temp").mkdir(parents=True, exist_ok=True)
     (folder / "content").mkdir(exist_ok=True)
     server = _started(program, folder, more, port, scheme)
