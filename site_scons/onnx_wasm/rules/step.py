@@ -211,7 +211,7 @@ class _Run(CommandAction):  # type: ignore[misc] # SCons has no types
             inputs=(*inputs, *(str(own / file) for file in _files(step.sources))),
             consulted=(*([self._manifest] if self._manifest else []), *(str(own / file) for file in _FOR_MESSAGES)),
             tools=_roots(env, step),
-            toolchain=tuple(_fingerprints(env, step)),
+            toolchain=tuple(tool.fingerprint for tool in _tools(env, step)),
             outputs=tuple(node.path for node in targets),
             folder=targets[0].dir.path if step.folder else "",
             environment=_with_users_own(fixed) if step.outside else fixed,
@@ -270,10 +270,6 @@ def _tool_values(env: Environment, step: Step) -> list[Node]:
     for name in values.keys() & toolchain.PACKAGES:
         values[name].attributes.files = (str(_LOCK),) if _LOCK.exists() else ()
     return list(values.values())
-
-
-def _fingerprints(env: Environment, step: Step) -> list[str]:
-    return [tool.fingerprint for tool in _tools(env, step)]
 
 
 def _tools(env: Environment, step: Step) -> list[toolchain.Tool]:
