@@ -10,6 +10,7 @@ pub mod dtype;
 pub mod files;
 #[cfg(feature = "graph")]
 pub mod graph;
+pub mod heap;
 #[cfg(feature = "pixels")]
 pub mod image;
 pub mod json_line;
