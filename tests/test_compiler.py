@@ -119,9 +119,9 @@ class Workshop:
         )  # fmt: skip
         wasm_module.run(
             argparse.Namespace(
-                library=[library, self._wrappers[executor]], platform="teaclave", params_in_file=False,
-                linker=self._tools.linker.command, module=module, symbols=self._folder / "symbols.json",
-                manifest=Path("model"),
+                library=[library, self._wrappers[executor]], platform="teaclave", target_feature=[],
+                params_in_file=False, linker=self._tools.linker.command, module=module,
+                symbols=self._folder / "symbols.json", manifest=Path("model"),
             )
         )  # fmt: skip
         return TeaclaveHost.load(module)

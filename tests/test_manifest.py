@@ -360,6 +360,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         platforms=st.lists(st.sampled_from(PLATFORM_NAMES), min_size=1, unique=True).map(tuple),
         opt_level=st.integers(0, 3),
         executor=st.sampled_from(["aot", "graph"]),
+        deterministic=st.booleans(),
     )
     return Manifest(
         schema_version=1,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_wasm.errors import BuildError
 from onnx_wasm.toml_tables import (
     BAD,
+    Boolean,
     Choice,
     Finding,
     Integer,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 PLATFORM_NAMES = ("teaclave", "wasi", "web")
+TARGET_FEATURES = {"relaxed-simd": ("wasi", "web")}
+"""The platforms that each optional feature is for."""
 PACKAGE = (
     r"pypi:[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[0-9][A-Za-z0-9.+!_-]*"
     r"|npm:(@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*@[0-9]+\.[0-9]+\.[0-9]+([-+][A-Za-z0-9.+-]*)?"
@@ -276,6 +279,11 @@ class Compile:
         opt_level (integer, default 3): How hard the compiler tries, from 0 to 3.
         executor ("aot" | "graph", default "aot"): How the model is driven: one compiled entry function, or a graph in
             JSON that the module interprets.
+        target_features (array of strings, default []): Features of WebAssembly that not all runtimes have, and to use
+            where a platform may have them: ``relaxed-simd`` multiplies and adds in one instruction, on ``wasi`` and
+            ``web``. A package for ``web`` then has two modules and loads the one that suits the place.
+        deterministic (boolean, default false): Whether all machines must get the same result to the last bit, but for
+            the bits of a NaN. Features that leave rounding to the machine, as ``relaxed-simd`` does, are then refused.
     """
 
     platforms: tuple[str, ...] = field(
@@ -283,6 +291,25 @@ class Compile:
     )
     opt_level: int = field(default=3, metadata={"kind": Integer(0, 3)})
     executor: str = field(default="aot", metadata={"kind": Choice(("aot", "graph"))})
+    target_features: tuple[str, ...] = field(
+        default=(), metadata={"kind": List(Choice(tuple(TARGET_FEATURES)), unique=True)}
+    )
+    deterministic: bool = field(default=False, metadata={"kind": Boolean()})
+
+
+def _complete_compile(compile_: dict[str, Any], place: Place, found: list[Finding]) -> None:
+    """Hold target-features together with the platforms and with what is to be deterministic."""
+    features = [] if compile_["target_features"] is BAD else compile_["target_features"]
+    platforms = compile_["platforms"]
+    for index, feature in enumerate(features):
+        its = TARGET_FEATURES.get(feature, ())
+        if platforms is not BAD and BAD not in platforms and its and not set(its) & set(platforms):
+            message = f'compile.target-features: none of the platforms has "{feature}"'
+            hint = f"leave it out, or build for {' or '.join(its)} too"
+            found.append(Finding((*place, "target-features", index), message, hint))
+    if compile_["deterministic"] is True and "relaxed-simd" in features:
+        message = "compile.deterministic and relaxed-simd exclude each other: how often it rounds is up to each machine"
+        found.append(Finding((*place, "deterministic"), message, "leave one of them out"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -405,7 +432,7 @@ class Manifest:
     variants: tuple[Variant, ...] = field(
         default=(), metadata={"key": "variant", "kind": List(Table(Variant, _complete_variant))}
     )
-    compile: Compile = field(default=Compile(), metadata={"kind": Table(Compile)})
+    compile: Compile = field(default=Compile(), metadata={"kind": Table(Compile, _complete_compile)})
     params: Params = field(default=Params(), metadata={"kind": Table(Params)})
     tests: tuple[Test, ...] = field(default=(), metadata={"key": "test", "kind": List(Table(Test, _complete_test))})
     verify: Verify = field(default=Verify(), metadata={"kind": Table(Verify)})

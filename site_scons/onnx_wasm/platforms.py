@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 
@@ -14,6 +15,12 @@ class Platform:
         rust_target: The target triple that rustc compiles the wrapper for.
         cpu: LLVM's ``mcpu``: the WebAssembly feature set that code generation starts from.
         features: WebAssembly features added to ``cpu``, by LLVM's names.
+        optional_features: Those that not every place of this kind has; a module uses them if its manifest asks for
+            them.
+        detects_features: Whether what loads a module there can choose between one with optional features and one
+            without, so that there are both.
+        resident: Whether an instance of a module stays and runs again: what depends on weights alone is then computed
+            by its first run, and kept.
         images: The wrapper's feature for inputs of format ``image``: ``image`` decodes, ``pixels`` gets them decoded.
         app_heap: Bytes that the host puts behind the module's own memory.
         host: Whether this package can run the module, as the tests of a manifest ask it to.
@@ -26,12 +33,23 @@ class Platform:
     rust_target: str
     cpu: str
     features: tuple[str, ...] = ()
+    optional_features: tuple[str, ...] = ()
+    detects_features: bool = False
+    resident: bool = False
     images: str = "image"
     app_heap: int = 0
     host: bool = True
     exports: dict[str, str] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
     params_exports: dict[str, str] = field(default_factory=dict)
+
+    def with_features(self, features: Iterable[str]) -> Platform:
+        """The same for a module that uses some of the platform's optional features; it has no others."""
+        return replace(self, features=(*self.features, *(it for it in self.optional_features if it in features)))
+
+    def with_optional_features(self) -> Platform:
+        """The same as the best of its places: with all features that it may have."""
+        return self.with_features(self.optional_features)
 
     def with_params_in_file(self) -> Platform:
         """The same for a module whose weights are in a file."""
@@ -58,11 +76,15 @@ _EVERYWHERE_TODAY = ("bulk-memory", "mutable-globals", "nontrapping-fptoint", "s
 """What every current browser, Node.js since 18 and every WASI runtime have, in LLVM's names. They are added to
 ``mvp``: what ``generic`` means differs from version to version of LLVM, and rustc's is not TVM's."""
 
+_RELAXED = ("relaxed-simd",)
+"""Multiplies and adds in one instruction. Whether that rounds once or twice is up to each machine."""
+
 WASI = Platform(
     name="wasi",
     rust_target="wasm32-unknown-unknown",  # the wrapper calls WASI itself, without a libc
     cpu="mvp",
     features=_EVERYWHERE_TODAY,
+    optional_features=_RELAXED,
     exports={"memory": "memory", "_start": "() -> ()"},
     imports={
         "wasi_snapshot_preview1.args_sizes_get": "(i32, i32) -> i32",
@@ -82,6 +104,9 @@ WEB = Platform(
     rust_target="wasm32-unknown-unknown",
     cpu="mvp",
     features=_EVERYWHERE_TODAY,
+    optional_features=_RELAXED,
+    detects_features=True,
+    resident=True,
     images="pixels",  # browsers decode
     host=False,
     exports={

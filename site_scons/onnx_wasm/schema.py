@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onnx_wasm.manifest import Manifest
 from onnx_wasm.toml_tables import (
+    Boolean,
     Choice,
     Integer,
     Kind,
@@ -103,6 +104,8 @@ def _kind(kind: Kind) -> dict[str, Any]:
     match kind:
         case Text():
             return {"type": "string", "pattern": f"^(?:{kind.pattern})$", "maxLength": kind.longest}
+        case Boolean():
+            return {"type": "boolean"}
         case Choice():
             return {"type": "string", "enum": list(kind.words)}
         case Integer():

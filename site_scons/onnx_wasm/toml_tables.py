@@ -124,6 +124,17 @@ class Number(NamedTuple):
         return refuse(self.says, value, place, found)
 
 
+class Boolean(NamedTuple):
+    """True or false."""
+
+    @property
+    def says(self) -> str:
+        return "true or false"
+
+    def read(self, value: object, place: Place, found: list[Finding]) -> Any:
+        return value if isinstance(value, bool) else refuse(self.says, value, place, found)
+
+
 class List(NamedTuple):
     """An array; read as a tuple.
 
@@ -232,7 +243,7 @@ class Table(NamedTuple):
         return values
 
 
-Kind = Text | Choice | Integer | Number | List | Mapping | Table
+Kind = Text | Choice | Boolean | Integer | Number | List | Mapping | Table
 
 
 def keys_of(shape: type) -> dict[str, Field[Any]]:

@@ -38,7 +38,7 @@ impl<G: FnMut(usize) -> Option<(usize, usize)>> Heap<G> {
     /// A block.
     pub fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let (size, align) = (rounded(layout.size())?, layout.align().max(UNIT));
-        let start = self.from_free(size, align).or_else(|| self.from_top(size, align))?;
+        let start = self.take_free(size, align).or_else(|| self.take_top(size, align))?;
         NonNull::new(start as *mut u8)
     }
 
@@ -82,7 +82,7 @@ impl<G: FnMut(usize) -> Option<(usize, usize)>> Heap<G> {
         }
     }
 
-    fn from_free(&mut self, size: usize, align: usize) -> Option<usize> {
+    fn take_free(&mut self, size: usize, align: usize) -> Option<usize> {
         let mut link = ptr::addr_of_mut!(self.free);
         // SAFETY: every link leads to a free block or ends the list.
         unsafe {
@@ -101,7 +101,7 @@ impl<G: FnMut(usize) -> Option<(usize, usize)>> Heap<G> {
         None
     }
 
-    fn from_top(&mut self, size: usize, align: usize) -> Option<usize> {
+    fn take_top(&mut self, size: usize, align: usize) -> Option<usize> {
         loop {
             let start = self.top.checked_add(align - 1)? & !(align - 1);
             let end = start.checked_add(size)?;

@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     with scratch_beside(arguments.report) as scratch:
         module = scratch / "kernels.wasm"
         _link(arguments, calls, module)
-        platform = PLATFORMS[arguments.platform]
+        platform = PLATFORMS[arguments.platform].with_features(arguments.target_feature)
         measured = measure(module, arguments.params, calls, graph["areas"], platform, scratch)
     name = arguments.object.name.removesuffix(".o")
     profile = report.Profile(name, arguments.platform, tuple(calls), measured)
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--params", type=Path, required=True, help="the weights")
     parser.add_argument("--wrapper", type=Path, required=True, help="the wrapper, for what kernels call of it")
     parser.add_argument("--platform", choices=PLATFORMS, required=True)
+    parser.add_argument("--target-feature", action="append", default=[], help="an optional one of the platform's")
     parser.add_argument("--linker", type=json.loads, required=True, help="the words that start wasm-ld")
     parser.add_argument("--report", type=Path, required=True, help="the JSON to write")
     parser.add_argument("--page", type=Path, required=True, help="the page to write")

@@ -17,7 +17,7 @@ _STACK_BYTES = 256 * 1024
 
 def run(arguments: argparse.Namespace) -> None:
     """Links the module and lets it out only if its platform could load it."""
-    platform = PLATFORMS[arguments.platform]
+    platform = PLATFORMS[arguments.platform].with_features(arguments.target_feature)
     if arguments.params_in_file:
         platform = platform.with_params_in_file()
     label = str(arguments.manifest)
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("onnx_wasm.actions.wasm_module", description=__doc__)
     parser.add_argument("--library", type=Path, action="append", required=True, help="the model's and the wrapper's")
     parser.add_argument("--platform", choices=PLATFORMS, required=True)
+    parser.add_argument("--target-feature", action="append", default=[], help="an optional one of the platform's")
     parser.add_argument("--params-in-file", action="store_true", help="the model's library does not hold its weights")
     parser.add_argument("--linker", type=json.loads, required=True, help="the words that start wasm-ld")
     parser.add_argument("--module", type=Path, required=True, help="the module to write")

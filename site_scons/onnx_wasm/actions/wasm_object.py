@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> None:
         pipeline.to_object(
             arguments.ir,
             arguments.weights,
-            PLATFORMS[arguments.platform],
+            PLATFORMS[arguments.platform].with_features(arguments.target_feature),
             arguments.opt_level,
             arguments.executor,
             str(arguments.manifest),
@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ir", type=Path, required=True, help="the Relax module that tvm_ir wrote")
     parser.add_argument("--weights", type=Path, required=True, help="the weights beside it")
     parser.add_argument("--platform", choices=PLATFORMS, required=True)
+    parser.add_argument("--target-feature", action="append", default=[], help="an optional one of the platform's")
     parser.add_argument("--opt-level", type=int, choices=range(4), required=True)
     parser.add_argument("--executor", choices=("aot", "graph"), required=True)
     parser.add_argument("--object", type=Path, required=True, help="the object to write")

@@ -17,7 +17,7 @@ _FEATURES = {"nontrapping-fptoint": "nontrapping-float-to-int", "simd128": "simd
 
 def run(arguments: argparse.Namespace) -> None:
     """Optimises the module and lets it out only if its platform could load it."""
-    platform = PLATFORMS[arguments.platform]
+    platform = PLATFORMS[arguments.platform].with_features(arguments.target_feature)
     if arguments.params_in_file:
         platform = platform.with_params_in_file()
     label = str(arguments.manifest)
@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("onnx_wasm.actions.wasm_optimize", description=__doc__)
     parser.add_argument("--module", type=Path, required=True, help="the module, without custom sections")
     parser.add_argument("--platform", choices=PLATFORMS, required=True)
+    parser.add_argument("--target-feature", action="append", default=[], help="an optional one of the platform's")
     parser.add_argument("--params-in-file", action="store_true", help="the module does not hold its weights")
     parser.add_argument("--optimizer", type=json.loads, required=True, help="the words that start wasm-opt")
     parser.add_argument("--optimized", type=Path, required=True, help="the module to write")

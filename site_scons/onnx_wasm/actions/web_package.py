@@ -44,23 +44,27 @@ Tensor = Mapping[str, Any]
 def run(arguments: argparse.Namespace) -> None:
     """Writes the folder, whole."""
     interface = json.loads(arguments.interface.read_text(encoding="utf-8"))
-    texts = package(arguments.name, interface, arguments.license)
+    texts = package(arguments.name, interface, arguments.license, relaxed_simd=arguments.relaxed_simd is not None)
     binaries = [arguments.module, *([arguments.params] if interface["params_file"] else [])]
+    binaries += [arguments.relaxed_simd] if arguments.relaxed_simd else []
     with whole_folder(arguments.folder) as folder:
         (folder / "demo").mkdir()
         for binary in binaries:
-            shutil.copyfile(binary, folder / f"{arguments.name}{binary.suffix}")
+            shutil.copyfile(binary, folder / binary.name)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
 
 
-def package(name: str, interface: Mapping[str, Any], license_: str = "") -> dict[str, str]:
-    """Makes all of a package but the module and the file of its weights.
+def package(
+    name: str, interface: Mapping[str, Any], license_: str = "", *, relaxed_simd: bool = False
+) -> dict[str, str]:
+    """Makes all of a package but its modules and the file of its weights.
 
     Args:
         name: The model's, which its files have too.
         interface: What ``interface.json`` holds.
         license_: The model's licence by its name in SPDX; empty if nothing is told of it.
+        relaxed_simd: Whether there is a second module, which uses relaxed SIMD.
 
     Returns:
         The text of each file, by its path in the folder.
@@ -70,11 +74,26 @@ def package(name: str, interface: Mapping[str, Any], license_: str = "") -> dict
     params = interface["sizes"]["params"] if interface["params_file"] else None
     model = {"name": name, "inputs": inputs, "outputs": outputs, "paramsSize": params, "statuses": statuses}
     words = {"__FILE__": name, "__NAME__": name, "__PACKAGE__": npm_name(name)}
-    texts = _params_texts(name) if interface["params_file"] else dict.fromkeys(_params_texts(name), "")
+    texts = {
+        **{word: text if interface["params_file"] else "" for word, text in _params_texts(name).items()},
+        **{word: text if relaxed_simd else "" for word, text in _relaxed_texts(name).items()},
+    }
+    source = f'new URL("./{name}.wasm", import.meta.url)'
+    if relaxed_simd:  # each address in full, as bundlers look for them
+        source = f'hasRelaxedSimd() ? new URL("./{name}.relaxed-simd.wasm", import.meta.url) : {source}'
+    script = {"__SOURCE__": source, "__MODEL__": json.dumps(model, indent=2)}
     return {
-        f"{name}.js": _filled("glue.js", {**words, "__MODEL__": json.dumps(model, indent=2)}),
+        f"{name}.js": _filled("glue.js", {**words, **texts, **script}),
         f"{name}.d.ts": _filled("glue.d.ts", {**words, **texts, **_types(inputs, outputs, statuses)}),
-        "package.json": _manifest(name, license_, params is not None),
+        "package.json": _manifest(
+            name,
+            license_,
+            [
+                "wasm",
+                *(["params"] if interface["params_file"] else []),
+                *(["relaxed-simd.wasm"] if relaxed_simd else []),
+            ],
+        ),
         "README.md": _filled("README.md", {**words, **texts, **_tables(name, inputs, outputs)}),
         "index.html": _filled("index.html", {"__NAME__": html.escape(name)}),
         **{f"demo/{file}": _filled(f"demo/{file}", words if file == "demo.js" else {}) for file in DEMO},
@@ -112,9 +131,18 @@ def _params_texts(name: str) -> dict[str, str]:
     }
 
 
-def _manifest(name: str, license_: str, has_params: bool) -> str:
-    """The text of package.json."""
-    binaries = [f"{name}.{suffix}" for suffix in ("wasm", *(["params"] if has_params else []))]
+def _relaxed_texts(name: str) -> dict[str, str]:
+    """What the templates leave open for a model with a module that uses relaxed SIMD; empty for others."""
+    return {
+        "__RELAXEDCHECK__": _filled("relaxed-simd.js", {}),
+        "__RELAXEDNOTE__": _filled("relaxed-simd.md", {"__FILE__": name}),
+        "__RELAXEDFILE__": f"\n| `{name}.relaxed-simd.wasm` | the module for places that have relaxed SIMD |",
+    }
+
+
+def _manifest(name: str, license_: str, suffixes: Sequence[str]) -> str:
+    """The text of package.json; the suffixes are those of the module, its weights and the like."""
+    binaries = [f"{name}.{suffix}" for suffix in suffixes]
     content = {
         "name": npm_name(name),
         "version": "0.0.0",
@@ -205,6 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", required=True, help="the model's name")
     parser.add_argument("--license", default="", help="the model's licence, by its name in SPDX")
     parser.add_argument("--module", type=Path, required=True, help="the module, for the platform web")
+    parser.add_argument("--relaxed-simd", type=Path, help="the module for places that have relaxed SIMD")
     parser.add_argument("--interface", type=Path, required=True, help="its interface, as JSON")
     parser.add_argument("--params", type=Path, help="the file of its weights, if it does not hold them")
     parser.add_argument("--folder", type=Path, required=True, help="the folder to write")

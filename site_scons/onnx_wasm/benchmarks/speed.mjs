@@ -1,15 +1,21 @@
-// One model in one process: our module and onnxruntime-web in turn, on the same input.
-// Arguments: the package of the model, its name, onnxruntime-web, the ONNX file, the number of runs.
+// One model in one process: our modules and onnxruntime-web in turn, on the same input.
+// Arguments: the package of the model, its name, onnxruntime-web, the ONNX file, the number of runs, and a folder for inputs
+// and results: raw files, the tensors of each in order.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { setFlagsFromString } from "node:v8";
 
-const [folder, name, onnxruntime, onnx, runs] = process.argv.slice(2);
+setFlagsFromString("--experimental-wasm-relaxed-simd"); // Node.js has it without a flag since 21
+
+const [folder, name, onnxruntime, onnx, runs, results] = process.argv.slice(2);
 const { load, inputs, outputs } = await import(pathToFileURL(join(folder, `${name}.js`)));
 const ort = await import(pathToFileURL(join(onnxruntime, "dist/ort.wasm.bundle.min.mjs")));
-const [module, model, runtime] =
-  [join(folder, `${name}.wasm`), onnx, join(onnxruntime, "dist/ort-wasm-simd-threaded.wasm")].map((it) => readFileSync(it));
+const [module, relaxedModule, model, runtime] = [
+  ...[`${name}.wasm`, `${name}.relaxed-simd.wasm`].map((file) => join(folder, file)),
+  ...[onnx, join(onnxruntime, "dist/ort-wasm-simd-threaded.wasm")],
+].map((it) => readFileSync(it));
 Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: runtime });
 
 const given = Object.fromEntries(inputs.map((it) =>
@@ -27,26 +33,45 @@ const [theirFirst, theirs] = await timed(async () => {
   const run = () => session.run(feeds);
   return { run, result: await run() };
 });
-const [ourFirst, ours] = await timed(async () => {
-  const loaded = await load(module);
+const [ourFirst, ours] = await timed(() => started(module));
+const relaxed = await started(relaxedModule);
+
+async function started(source) {
+  const loaded = await load(source);
   const run = () => loaded.run(given);
   return { run, result: run() };
-});
+}
 
 let difference = 0;
 for (const it of outputs) {
   const expected = theirs.result[it.name].data;
   const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  ours.result[it.name].forEach((value, index) => {
-    difference = Math.max(difference, Math.abs(value - expected[index]) / largest);
-  });
+  for (const { result } of [ours, relaxed]) {
+    result[it.name].forEach((value, index) => {
+      difference = Math.max(difference, Math.abs(value - expected[index]) / largest);
+    });
+  }
 }
 
-const [theirTimes, ourTimes] = [[], []];
+const written = { inputs: inputs.map((it) => given[it.name]), simd: of(ours), relaxed: of(relaxed) };
+for (const [file, tensors] of Object.entries(written)) writeFileSync(join(results, file), Buffer.concat(tensors.map(bytes)));
+
+function of({ result }) {
+  return outputs.map((it) => result[it.name]);
+}
+
+function bytes({ buffer, byteOffset, byteLength }) {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+const [theirTimes, ourTimes, relaxedTimes] = [[], [], []];
 for (let index = 0; index < Number(runs); index++) {
   theirTimes.push((await timed(theirs.run))[0]);
   ourTimes.push((await timed(async () => ours.run()))[0]);
+  relaxedTimes.push((await timed(async () => relaxed.run()))[0]);
 }
 const median = (times) => times.sort((a, b) => a - b)[times.length >> 1];
-process.stdout.write(JSON.stringify(
-  { ours: median(ourTimes), theirs: median(theirTimes), ourFirst, theirFirst, difference }));
+process.stdout.write(JSON.stringify({
+  ...{ ours: median(ourTimes), oursRelaxed: median(relaxedTimes), theirs: median(theirTimes) },
+  ...{ ourFirst, theirFirst, difference },
+}));

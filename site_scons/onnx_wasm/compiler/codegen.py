@@ -18,16 +18,17 @@ _SYSTEM_LIBRARY_PREFIX = "onnx_wasm_"
 
 
 def write_c_object(kernels: Mapping[str, Kernel], plan: Plan, target: tvm.target.Target, path: Path) -> None:
-    """Compiles kernels and the entry function that calls them to one object.
+    """Compiles kernels and the entry functions that call them to one object.
 
     Args:
         kernels: By name.
-        plan: What the entry function calls.
+        plan: What the entry functions call.
         target: From ``targets.wasm_target``.
         path: The object to write.
     """
     functions = {name: kernel.function for name, kernel in kernels.items()}
-    functions[entry.SYMBOL] = entry.entry_function(plan).with_attr("target", target.with_host(target))
+    entries = entry.entry_functions(plan)
+    functions |= {name: it.with_attr("target", target.with_host(target)) for name, it in entries.items()}
     module = {
         tvm.ir.GlobalVar(name): it.with_attr("global_symbol", name).with_attr("calling_conv", 0)
         for name, it in functions.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import tvm
+from tvm import tirx
 from tvm.s_tir.analysis import estimate_tir_flops
 
 from onnx_wasm.compiler.schedules import RULE
@@ -15,7 +16,8 @@ class Cost:
     """What a kernel does.
 
     Args:
-        flops: Additions, multiplications and the like on elements, each counted as one.
+        flops: Additions, multiplications and the like on elements, each counted as one; 0 for a kernel that serves
+            tensors of any extents.
         rule: The rule that scheduled it; empty if none did.
     """
 
@@ -29,9 +31,11 @@ def costs_of(loops: tvm.IRModule) -> dict[str, Cost]:
     Args:
         loops: PrimFuncs, scheduled.
     """
-    return {
-        var.name_hint: Cost(
-            int(estimate_tir_flops(tvm.IRModule({"main": function}))), str(function.attrs.get(RULE, ""))
-        )
-        for var, function in loops.functions.items()
-    }
+    return {var.name_hint: Cost(_flops(it), str(it.attrs.get(RULE, ""))) for var, it in loops.functions.items()}
+
+
+def _flops(function: tirx.PrimFunc) -> int:
+    extents = [extent for buffer in function.params for extent in buffer.shape]
+    if not all(isinstance(extent, tirx.IntImm) for extent in extents):
+        return 0
+    return int(estimate_tir_flops(tvm.IRModule({"main": function})))

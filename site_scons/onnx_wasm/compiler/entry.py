@@ -1,20 +1,31 @@
-"""The one function that runs a model ahead of time: ``onnx_wasm_run(inputs, outputs, params, workspace)``."""
+"""The functions that run a model ahead of time, on its four areas: inputs, outputs, params, workspace.
+
+``onnx_wasm_run`` runs it. ``onnx_wasm_prepare`` computes once what all runs find in the workspace.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import tvm
 from tvm import tirx
 
-from onnx_wasm.compiler.plan import AREAS, COPY, Call, Plan, Tensor
+from onnx_wasm.compiler.plan import AREAS, COPY, Call, Place, Plan, Tensor
 
-SYMBOL = "onnx_wasm_run"
+RUN, PREPARE = "onnx_wasm_run", "onnx_wasm_prepare"
 
 
-def entry_function(plan: Plan) -> tirx.PrimFunc:
-    """Builds the entry: each call of the plan in turn, on pointers that are known up to the four areas' addresses.
+def entry_functions(plan: Plan) -> dict[str, tirx.PrimFunc]:
+    """Builds both functions of a plan, by their symbols."""
+    return {RUN: _in_turn(plan.calls, plan.places), PREPARE: _in_turn(plan.preparation, plan.places)}
+
+
+def _in_turn(calls: Sequence[Call], places: Mapping[str, Place]) -> tirx.PrimFunc:
+    """Each call in turn, on pointers that are known up to the four areas' addresses.
 
     Args:
-        plan: The compiled graph.
+        calls: What it calls.
+        places: Of every buffer.
 
     Returns:
         A PrimFunc of four pointers that returns 0. Its arity is the same for every model, so that one wrapper serves
@@ -24,7 +35,7 @@ def entry_function(plan: Plan) -> tirx.PrimFunc:
     areas = {area: tirx.Var(area, pointer) for area in AREAS}
 
     def address(tensor: Tensor) -> tirx.Expr:
-        place = plan.places[tensor.buffer]
+        place = places[tensor.buffer]
         base = areas[place.area]
         return tirx.op.handle_add_byte_offset(base, place.offset) if place.offset else base
 
@@ -34,7 +45,8 @@ def entry_function(plan: Plan) -> tirx.PrimFunc:
             return _call("handle", "memcpy", address(target), address(source), tirx.const(source.nbytes, "uint32"))
         return _call("int32", call.kernel, *map(address, (*call.reads, *call.writes)))
 
-    body = tirx.SeqStmt([*map(statement, plan.calls), tirx.Return(tirx.const(0, "int32"))])
+    end: tirx.Stmt = tirx.Return(tirx.const(0, "int32"))
+    body = tirx.SeqStmt([*map(statement, calls), end]) if calls else end
     return tirx.PrimFunc([areas[area] for area in AREAS], body, tvm.ir.PrimType("int32"))
 
 

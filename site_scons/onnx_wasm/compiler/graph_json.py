@@ -49,10 +49,12 @@ def dumps(plan: Plan, names: Mapping[str, Sequence[str]], costs: Mapping[str, Co
     ):
         add({"op": "null", "name": str(name), "inputs": []}, [tensor])
     variables = len(nodes)
-    for call in plan.calls:
+    for call in (*plan.preparation, *plan.calls):
         reads = [entry(tensor) for tensor in call.reads]
         cost = costs.get(call.kernel)
         about = {"flops": str(cost.flops), "rule": cost.rule} if cost else {}
+        if call in plan.preparation:
+            about["prepares"] = "1"
         add(_operator(call.kernel, reads, len(call.writes), nodes, about), call.writes)
     heads = [entry(tensor) for tensor in plan.outputs]
     places = [plan.places[tensor.buffer] for tensor in entries]

@@ -106,14 +106,22 @@ def to_object(
     target = targets.wasm_target(platform, opt_level)
     module = importer.with_weights(tvm.ir.load_json(ir.read_text(encoding="utf-8")), weights.load(weights_file))
     with told(label, "compile this model"):
-        _compile(module, target, executor, label, outputs)
+        _compile(module, platform, target, executor, label, outputs)
 
 
-def _compile(module: tvm.IRModule, target: tvm.target.Target, executor: str, label: str, outputs: ObjectFiles) -> None:
+def _compile(
+    module: tvm.IRModule,
+    platform: Platform,
+    target: tvm.target.Target,
+    executor: str,
+    label: str,
+    outputs: ObjectFiles,
+) -> None:
     calls, loops = lowering.to_loops(module, target)
     if executor == "aot":
         kernels = as_c_functions(loops, target)
-        planned = plan(calls, {name: kernel.scratch for name, kernel in kernels.items()}, label)
+        scratch = {name: kernel.scratch for name, kernel in kernels.items()}
+        planned = plan(calls, scratch, label, resident=platform.resident)
         codegen.write_c_object(kernels, planned, target, outputs.object)
     else:
         planned = plan(calls, {}, label)

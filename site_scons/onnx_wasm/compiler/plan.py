@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,7 +66,8 @@ class Plan:
     """A compiled graph.
 
     Args:
-        calls: In the order they run.
+        preparation: Calls that read weights alone, in the order they run, once, before all runs.
+        calls: Those that each run makes, in their order.
         inputs: In ``main``'s order.
         outputs: In the order that ``main`` returns them.
         params: The weights that calls read.
@@ -75,6 +76,7 @@ class Plan:
         sizes: Bytes of each area.
     """
 
+    preparation: tuple[Call, ...]
     calls: tuple[Call, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -84,7 +86,7 @@ class Plan:
     sizes: dict[str, int]
 
 
-def plan(main: relax.Function, scratch: Mapping[str, int], label: str) -> Plan:
+def plan(main: relax.Function, scratch: Mapping[str, int], label: str, *, resident: bool = False) -> Plan:
     """Reads ``main`` as ``lowering.to_loops`` leaves it and gives every tensor its place.
 
     Args:
@@ -92,6 +94,7 @@ def plan(main: relax.Function, scratch: Mapping[str, int], label: str) -> Plan:
         scratch: For each kernel that needs storage of its own while it runs, the bytes. It gets them as a last
             argument.
         label: What messages call the model.
+        resident: Whether the workspace is kept from run to run, so that some calls can be made once.
 
     Raises:
         BuildError: Something in ``main`` is not a call of a kernel with static shapes.
@@ -103,7 +106,8 @@ def plan(main: relax.Function, scratch: Mapping[str, int], label: str) -> Plan:
     calls, outputs = _with_own_outputs(calls, outputs, {tensor.buffer for tensor in (*inputs, *reader.params)})
     read = {tensor.buffer for call in calls for tensor in call.reads}
     params = {tensor: value for tensor, value in reader.params.items() if tensor.buffer in read}
-    return _placed(calls, inputs, outputs, params)
+    preparation = _preparation(calls, params, outputs) if resident else []
+    return _placed(preparation, [call for call in calls if call not in preparation], inputs, outputs, params)
 
 
 class _Reader:
@@ -199,14 +203,32 @@ def _with_own_outputs(calls: list[Call], outputs: list[Tensor], taken: set[str])
     return calls, own
 
 
+def _preparation(calls: list[Call], params: Iterable[Tensor], outputs: list[Tensor]) -> list[Call]:
+    """The calls that read weights alone, or what such calls wrote, and write no output."""
+    known = {tensor.buffer for tensor in params}
+    outside = {tensor.buffer for tensor in outputs}
+    found = []
+    for call in calls:
+        written = {tensor.buffer for tensor in call.writes}
+        if known >= {tensor.buffer for tensor in call.reads} and not written & outside:
+            found.append(call)
+            known |= written
+    return found
+
+
 def _placed(
-    calls: list[Call], inputs: list[Tensor], outputs: list[Tensor], params: Mapping[Tensor, np.ndarray]
+    preparation: list[Call],
+    calls: list[Call],
+    inputs: list[Tensor],
+    outputs: list[Tensor],
+    params: Mapping[Tensor, np.ndarray],
 ) -> Plan:
     fixed = {INPUTS: inputs, OUTPUTS: outputs, PARAMS: list(params)}
     offsets = {area: memory.in_sequence((it.buffer, it.nbytes) for it in tensors) for area, tensors in fixed.items()}
     elsewhere = {it.buffer for tensors in fixed.values() for it in tensors}
-    offsets[WORKSPACE] = memory.shared(_lifetimes(calls, elsewhere))
+    offsets[WORKSPACE] = memory.shared(_lifetimes(preparation, calls, elsewhere))
     return Plan(
+        tuple(preparation),
         tuple(calls),
         tuple(inputs),
         tuple(outputs),
@@ -217,11 +239,13 @@ def _placed(
     )
 
 
-def _lifetimes(calls: list[Call], elsewhere: set[str]) -> list[memory.Lifetime]:
+def _lifetimes(preparation: list[Call], calls: list[Call], elsewhere: set[str]) -> list[memory.Lifetime]:
     lifetimes: dict[str, memory.Lifetime] = {}
-    for index, call in enumerate(calls):
+    kept = {tensor.buffer for call in preparation for tensor in call.writes}
+    for index, call in enumerate([*preparation, *calls]):
         for tensor in (*call.reads, *call.writes):
             if tensor.buffer not in elsewhere:
                 first = lifetimes[tensor.buffer].first if tensor.buffer in lifetimes else index
-                lifetimes[tensor.buffer] = memory.Lifetime(tensor.buffer, tensor.nbytes, first, index)
+                last = len(preparation) + len(calls) if tensor.buffer in kept else index
+                lifetimes[tensor.buffer] = memory.Lifetime(tensor.buffer, tensor.nbytes, first, last)
     return list(lifetimes.values())

@@ -11,6 +11,8 @@ _LLVM_OPTIONS = (
     "--inline-instr-cost:int=10000",  # a kernel inlined into the entry function costs it its registers, and size
 )
 
+_RESIDENT = "resident"
+
 
 def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
     """The TVM target that compiles for a platform at LLVM's optimisation level 0 to 3."""
@@ -22,9 +24,17 @@ def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
             "mattr": [f"+{feature}" for feature in platform.features],
             "opt-level": opt_level,
             "vector-width": 128,
+            "keys": ["cpu", *([_RESIDENT] if platform.resident else [])],
+            # The only way to the fused instruction: LLVM takes it for products whose sums may be contracted.
+            "fast-math-contract": "relaxed-simd" in platform.features,
             "cl-opt": list(_LLVM_OPTIONS),
         }
     )
+
+
+def is_resident() -> bool:
+    """Whether what depends on weights alone is computed once for many runs."""
+    return _RESIDENT in tvm.target.Target.current().keys
 
 
 def has_vectors() -> bool:

@@ -64,7 +64,7 @@ def inspect(data: bytes, where: str, names: symbols.Symbols | None = None) -> In
 
 def _problems(data: bytes, platform: str) -> tuple[str, ...]:
     try:
-        checks.check(data, PLATFORMS[platform], "")
+        checks.check(data, PLATFORMS[platform].with_optional_features(), "")
     except BuildError as error:
         return tuple(it.message for it in error.problems)
     return ()

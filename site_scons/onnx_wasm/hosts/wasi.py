@@ -26,6 +26,7 @@ from onnx_wasm.platforms import WASI
 STANDARD = "-"
 """In place of a file: the standard input, or a place in the line that is printed."""
 
+_WASMTIME = WASI.with_optional_features()
 _FOLDER = "files"
 _UNTOUCHED = 0
 _INPUT_NOT_OPENED = 5
@@ -43,9 +44,9 @@ class WasiHost:
     """
 
     def __init__(self, data: bytes, where: str) -> None:
-        checks.check(data, WASI, where)
+        checks.check(data, _WASMTIME, where)
         self._where = where
-        settings = checks.config(WASI)
+        settings = checks.config(_WASMTIME)
         settings.epoch_interruption = True
         self._engine = wasmtime.Engine(settings)
         self._module = wasmtime.Module(self._engine, data)

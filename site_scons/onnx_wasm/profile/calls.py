@@ -39,7 +39,7 @@ class Call:
 
 
 def calls_of(graph: Mapping[str, Any]) -> list[Call]:
-    """Reads the calls of a graph, in the order in which they run.
+    """Reads the calls that each run of a graph makes, in their order.
 
     Args:
         graph: The graph JSON that ``WasmObject`` writes.
@@ -54,6 +54,8 @@ def calls_of(graph: Mapping[str, Any]) -> list[Call]:
         if node["op"] != "tvm_op":
             continue
         about = node["attrs"]
+        if about.get("prepares"):
+            continue
         if about["func_name"] in _NOT_KERNELS:
             sources = {writer[entry] for entry in reads if entry in writer}
             writer |= {entry: source for entry in writes for source in sources}

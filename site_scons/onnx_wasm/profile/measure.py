@@ -82,8 +82,7 @@ def _in_node(
     files["peak"].write_bytes(peak(relaxed=relaxed))
     paths = {name: str(path) for name, path in (*files.items(), ("module", module), ("params", params))}
     given = {**paths, "sizes": {area: sizes[area] for area in AREAS}, "calls": len(calls), "target": _TARGET * 1000}
-    flags = ["--experimental-wasm-relaxed-simd"] if relaxed else []
-    command = [node, *flags, str(_NODE)]
+    command = [node, str(_NODE)]
     done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(Problem(str(module), f"node ended with {done.returncode}:\n{done.stderr.strip()}"))

@@ -3,6 +3,9 @@
 // Standard output: JSON { version, calls: [milliseconds], peak: milliseconds of a turn of its loop }.
 
 import { readFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
+
+setFlagsFromString("--experimental-wasm-relaxed-simd"); // Node.js has it without a flag since 21
 
 const { module, driver, peak, params, sizes, calls, target } = JSON.parse(readFileSync(0, "utf8"));
 const ROUNDS = 7;

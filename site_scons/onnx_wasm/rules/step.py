@@ -252,6 +252,11 @@ def _with_users_own(fixed: Mapping[str, str]) -> dict[str, str]:
     return {**users, **fixed, **{key: users[key] for key in own if key in users}}
 
 
+def target_features(env: Environment) -> list[str]:
+    """The words that tell an action which optional features of the platform to use."""
+    return [word for feature in env.get("TARGET_FEATURES", ()) for word in ("--target-feature", feature)]
+
+
 def _verbose() -> bool:
     return os.environ.get("ONNX_WASM_VERBOSE", "") not in ("", "0")
 

@@ -139,19 +139,20 @@ def _missing_files(model: Manifest) -> list[Problem]:
 
 def _declare(env: Environment, model: Manifest, whole: bool) -> Node:
     """Declares what is part of ``all``; as a whole, the rest of the model's targets too."""
-    chains = {platform: _chain(env, model, platform) for platform in model.compile.platforms}
-    modules = {platform: chain.module for platform, chain in chains.items()}
+    chains = {platform: _chains(env, model, platform) for platform in model.compile.platforms}
+    modules = {platform: plain.module for platform, (plain, *_) in chains.items()}
     first = modules[model.compile.platforms[0]]
     env.Alias("all", list(modules.values()))
-    package = _package(env, model, modules["web"]) if "web" in modules else []
+    package = _package(env, model, *(chain.module for chain in chains["web"])) if "web" in chains else []
     env.Alias("all", package)
     workspace.of(env).modules.extend(modules.values())
     if whole:
         name = model.model.target
         env.Alias(f"{name}.wasm", first)
-        for platform, chain in chains.items():
-            env.Alias(f"{name}.{platform}.wasm", chain.module)
-            _declare_profile(env, model, platform, chain)
+        for platform, module in modules.items():
+            env.Alias(f"{name}.{platform}.wasm", module)
+            for chain in chains[platform]:
+                _declare_profile(env, model, platform, chain)
         env.AlwaysBuild(env.Alias(f"{name}.profile", env.Alias(f"{name}.{model.compile.platforms[0]}.profile")))
         if package:
             env.Alias(f"{name}.web", package)
@@ -179,40 +180,48 @@ class _Chain(NamedTuple):
         compiled: What ``WasmObject`` makes.
         wrapper: The wrapper's library.
         module: The module.
+        features: The optional features of the platform that it uses.
+        mark: What its files' names have after the model's, if it is not the platform's only module.
     """
 
     compiled: list[Node]
     wrapper: Node
     module: Node
+    features: list[str]
+    mark: str
 
 
-def _chain(env: Environment, model: Manifest, platform: str, linked: str = "") -> _Chain:
-    """The steps from the ONNX file to the module, each with the slice of the manifest that it reads.
+def _chains(env: Environment, model: Manifest, platform: str, linked: str = "") -> list[_Chain]:
+    """The steps to a platform's module; where what loads it can choose, then those to one with optional features.
 
-    ``linked`` is a folder for the module below that of all else.
+    ``linked`` is a folder for the modules below that of all else.
     """
-    name, folder = model.model.target, env.Dir(f"$ONNX_WASM_BUILD/{platform}/{model.model.target}")
+    its = PLATFORMS[platform]
+    features = [it for it in model.compile.target_features if it in its.optional_features]
+    if not its.detects_features or not features:
+        return [_chain(env, model, platform, features, "", linked)]
+    mark = f".{'.'.join(features)}"
+    return [_chain(env, model, platform, [], "", linked), _chain(env, model, platform, features, mark, linked)]
+
+
+def _chain(env: Environment, model: Manifest, platform: str, features: list[str], mark: str, linked: str) -> _Chain:
+    """The steps from the ONNX file to a module, each with the slice of the manifest that it reads."""
+    folder = env.Dir(f"$ONNX_WASM_BUILD/{platform}/{model.model.target}")
+    name = f"{model.model.target}{mark}"
     compile_ = model.compile
     common = {"MANIFEST": model.path}
+    compiled_for = {"WASM_PLATFORM": platform, "TARGET_FEATURES": features, **common}
     params = _params_argument(model)
     declared = {
         "inputs": [_without(it, "shape", "range", "value") for it in model.inputs if it.value is None],
         "outputs": [_without(it, "tolerance") for it in model.outputs],
     }
-    ir = env.TvmIr(
-        folder.File(f"{name}.ir.json"),
-        _onnx_file(env, model),
-        FREEZE=_frozen(model),
-        SHA256=model.model.sha256 or "",
-        **common,
-    )
     compiled = env.WasmObject(
         folder.File(f"{name}.o"),
-        ir,
-        WASM_PLATFORM=platform,
+        _ir(env, model, folder),
         OPT_LEVEL=compile_.opt_level,
         EXECUTOR=compile_.executor,
-        **common,
+        **compiled_for,
     )
     library = env.ModelLibrary(
         folder.File(f"lib{name}.a"),
@@ -225,24 +234,38 @@ def _chain(env: Environment, model: Manifest, platform: str, linked: str = "") -
     )
     wrapper = _wrapper(env, model, platform)
     module = env.WasmModule(
-        folder.File(f"{linked}{name}.wasm"),
-        [library[0], wrapper],
-        WASM_PLATFORM=platform,
-        PARAMS_ARGUMENT=params,
-        **common,
+        folder.File(f"{linked}{name}.wasm"), [library[0], wrapper], PARAMS_ARGUMENT=params, **compiled_for
     )
-    return _Chain(compiled, wrapper, module[0])
+    return _Chain(compiled, wrapper, module[0], features, mark)
 
 
 def _declare_profile(env: Environment, model: Manifest, platform: str, chain: _Chain) -> None:
     name = model.model.target
     report = env.WasmProfile(
-        chain.module.dir.File(f"{name}.profile.json"),
+        chain.compiled[0].dir.File(f"{name}{chain.mark}.profile.json"),
         [*chain.compiled, chain.wrapper],
         WASM_PLATFORM=platform,
+        TARGET_FEATURES=chain.features,
         MANIFEST=model.path,
     )
-    env.AlwaysBuild(env.Alias(f"{name}.{platform}.profile", report))
+    env.AlwaysBuild(env.Alias(f"{name}.{platform}{chain.mark}.profile", report))
+
+
+def _ir(env: Environment, model: Manifest, folder: Node) -> list[Node]:
+    """The model as TVM IR, the same for all modules of a platform, and its weights."""
+    name = model.model.target
+    file = folder.File(f"{name}.ir.json")
+    if file.has_builder():
+        return [file, folder.File(f"{name}.weights.safetensors")]
+    return list(
+        env.TvmIr(
+            file,
+            _onnx_file(env, model),
+            FREEZE=_frozen(model),
+            SHA256=model.model.sha256 or "",
+            MANIFEST=model.path,
+        )
+    )
 
 
 def _params_argument(model: Manifest) -> str:
@@ -278,12 +301,12 @@ def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:
     return library
 
 
-def _package(env: Environment, model: Manifest, module: Node) -> list[Node]:
+def _package(env: Environment, model: Manifest, module: Node, *featured: Node) -> list[Node]:
     """The files of the folder for JavaScript."""
     name = model.model.target
     package: list[Node] = env.WebPackage(
         module.dir.File(f"{name}.web/package.json"),
-        [module, module.dir.File(f"{name}.interface.json"), *_params(model, module)],
+        [module, module.dir.File(f"{name}.interface.json"), *_params(model, module), *featured],
         LICENSE=model.model.license or "",
         MANIFEST=model.path,
     )
@@ -354,17 +377,11 @@ def _declare_release(env: Environment, model: Manifest) -> None:
     own = env.Clone(ONNX_WASM_BUILD=f"{env['ONNX_WASM_BUILD']}/release")
     built, read = [], []
     for platform in model.compile.platforms:
-        chain = _chain(own, model, platform, linked="linked/")
-        name, folder = model.model.target, chain.compiled[0].dir
-        (module,) = own.WasmOptimize(
-            folder.File(f"{name}.wasm"),
-            chain.module,
-            WASM_PLATFORM=platform,
-            PARAMS_ARGUMENT=_params_argument(model),
-            MANIFEST=model.path,
-        )
-        files = [module, folder.File(f"{name}.interface.json"), *_params(model, module)]
-        files += _package(own, model, module) if platform == "web" else []
+        chains = _chains(own, model, platform, linked="linked/")
+        name, folder = model.model.target, chains[0].compiled[0].dir
+        module, *featured = (_optimized(own, model, platform, chain) for chain in chains)
+        files = [module, folder.File(f"{name}.interface.json"), *_params(model, module), *featured]
+        files += _package(own, model, module, *featured) if platform == "web" else []
         reports = _reports(own, model, platform, module)
         read += [*files, *reports.values()]
         built.append(
@@ -375,6 +392,17 @@ def _declare_release(env: Environment, model: Manifest) -> None:
             }
         )
     release_profile.declare(env, model, source, _onnx_file(own, model), built, read)
+
+
+def _optimized(env: Environment, model: Manifest, platform: str, chain: _Chain) -> Node:
+    return env.WasmOptimize(
+        chain.compiled[0].dir.File(f"{model.model.target}{chain.mark}.wasm"),
+        chain.module,
+        WASM_PLATFORM=platform,
+        TARGET_FEATURES=chain.features,
+        PARAMS_ARGUMENT=_params_argument(model),
+        MANIFEST=model.path,
+    )[0]
 
 
 def _onnx_file(env: Environment, model: Manifest) -> Node:

@@ -32,6 +32,7 @@ def rule() -> Builder:
             it.
         source: The model's library, then the wrapper's.
         WASM_PLATFORM: Where the module will run. Default ``teaclave``.
+        TARGET_FEATURES: The platform's optional features that the module uses. Default: none.
         PARAMS_ARGUMENT: The argument that will name the file of the weights. Default: the module holds them.
         MANIFEST: The manifest that messages name.
     """
@@ -44,8 +45,8 @@ def _targets(target: list[File], source: list[File], _env: Environment) -> tuple
 
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
     libraries = [word for library in source for word in ("--library", library.path)]
-    signed = [*libraries, "--platform", env.get("WASM_PLATFORM", "teaclave"), "--module", target[0].path]
-    signed += ["--symbols", target[1].path]
+    signed = [*libraries, "--platform", env.get("WASM_PLATFORM", "teaclave"), *step.target_features(env)]
+    signed += ["--module", target[0].path, "--symbols", target[1].path]
     if env.get("PARAMS_ARGUMENT"):
         signed.append("--params-in-file")
     return step.Words(signed, ["--linker", json.dumps(workspace.of(env).toolchain.linker.command)])

@@ -28,6 +28,7 @@ def rule() -> Builder:
             are put beside it.
         source: What ``TvmIr`` made: the IR, then the weights.
         WASM_PLATFORM: Where the module will run. Default ``teaclave``.
+        TARGET_FEATURES: The platform's optional features that the module uses. Default: none.
         OPT_LEVEL: LLVM's, 0 to 3. Default 3.
         EXECUTOR: ``aot`` or ``graph``. Default ``aot``.
         MANIFEST: The manifest that messages name.
@@ -43,7 +44,7 @@ def _arguments(target: Sequence[File], source: Sequence[File], env: Environment)
     return step.Words(
         [
             *("--ir", source[0].path, "--weights", source[1].path),
-            *("--platform", env.get("WASM_PLATFORM", "teaclave")),
+            *("--platform", env.get("WASM_PLATFORM", "teaclave"), *step.target_features(env)),
             *("--opt-level", str(env.get("OPT_LEVEL", 3)), "--executor", env.get("EXECUTOR", "aot")),
             *("--object", target[0].path, "--graph", target[1].path, "--params", target[2].path),
         ]

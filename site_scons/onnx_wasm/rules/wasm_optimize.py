@@ -31,6 +31,7 @@ def rule() -> Builder:
         target: The smaller module, ``build/x/mnist.wasm``.
         source: The module that ``WasmModule`` made.
         WASM_PLATFORM: Where the module will run. Default ``teaclave``.
+        TARGET_FEATURES: The platform's optional features that the module uses. Default: none.
         PARAMS_ARGUMENT: The argument that will name the file of the weights. Default: the module holds them.
         MANIFEST: The manifest that messages name.
     """
@@ -39,7 +40,7 @@ def rule() -> Builder:
 
 def _arguments(target: Sequence[File], source: Sequence[File], env: Environment) -> step.Words:
     signed = ["--module", source[0].path, "--platform", env.get("WASM_PLATFORM", "teaclave")]
-    signed += ["--optimized", target[0].path]
+    signed += [*step.target_features(env), "--optimized", target[0].path]
     if env.get("PARAMS_ARGUMENT"):
         signed.append("--params-in-file")
     optimizer = workspace.of(env).toolchain.optimizer

@@ -30,6 +30,7 @@ def rule() -> Builder:
         target: The report, ``build/x/mnist.profile.json``. The page, ``mnist.profile.html``, is put beside it.
         source: What ``WasmObject`` made - object, graph, parameters - then the wrapper's library.
         WASM_PLATFORM: Where the module runs. Default ``teaclave``.
+        TARGET_FEATURES: The platform's optional features that the module uses. Default: none.
         MANIFEST: The manifest that messages name.
     """
     return step.builder(_STEP, _arguments, _targets, suffix=".profile.json")
@@ -50,12 +51,8 @@ def _arguments(target: Sequence[File], source: Sequence[File], env: Environment)
     return step.Words(
         [
             *given,
-            "--platform",
-            env.get("WASM_PLATFORM", "teaclave"),
-            "--report",
-            target[0].path,
-            "--page",
-            target[1].path,
+            *("--platform", env.get("WASM_PLATFORM", "teaclave"), *step.target_features(env)),
+            *("--report", target[0].path, "--page", target[1].path),
         ],
         ["--linker", json.dumps(workspace.of(env).toolchain.linker.command)],
     )

@@ -33,6 +33,27 @@ impl LinkedModel {
         }
         &LinkedModel(())
     }
+
+    /// Computes what the model keeps in the workspace from run to run.
+    #[cfg(all(feature = "web", not(feature = "graph")))]
+    pub fn prepare(&self, areas: &Areas) {
+        extern "C" {
+            fn onnx_wasm_prepare(inputs: *mut u8, outputs: *mut u8, params: *const u8, workspace: *mut u8) -> i32;
+        }
+        // SAFETY: the areas are of the descriptor's sizes.
+        unsafe {
+            onnx_wasm_prepare(
+                areas.inputs.start(),
+                areas.outputs.start(),
+                areas.params.start(),
+                areas.workspace.start(),
+            )
+        };
+    }
+
+    /// The graph's kernels all run in each run.
+    #[cfg(all(feature = "web", feature = "graph"))]
+    pub fn prepare(&self, _: &Areas) {}
 }
 
 impl Model for LinkedModel {

@@ -2,9 +2,7 @@
 //! read; it puts pictures into memory that it asks for. Every call that cannot be served answers with a negative [`Status`],
 //! or 0 in place of an address, and the next one is served.
 
-#[cfg(feature = "params")]
-use std::cell::Cell;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 #[cfg(feature = "pixels")]
 use std::slice;
 
@@ -110,6 +108,8 @@ struct Instance {
     /// The weights were put where they belong, and are the right ones.
     #[cfg(feature = "params")]
     has_params: Cell<bool>,
+    /// What the model keeps in the workspace is there.
+    is_prepared: Cell<bool>,
 }
 
 impl Instance {
@@ -126,6 +126,7 @@ impl Instance {
             areas,
             #[cfg(feature = "params")]
             has_params: Cell::new(false),
+            is_prepared: Cell::new(false),
         })
     }
 
@@ -134,7 +135,11 @@ impl Instance {
         if !self.has_params.get() {
             return Err(Status::MissingParams);
         }
-        LinkedModel::get().run(&self.descriptor, &self.areas)
+        let model = LinkedModel::get();
+        if !self.is_prepared.replace(true) {
+            model.prepare(&self.areas);
+        }
+        model.run(&self.descriptor, &self.areas)
     }
 
     #[cfg(feature = "params")]

@@ -1,7 +1,7 @@
-"""3×3 convolutions with fewer multiplications: Winograd's F(m×m, 3×3) of Lavin and Gray (arXiv:1509.09308, 2015).
+"""Convolutions of 3×3 and 5×5 with fewer multiplications: Winograd's F(m×m, r×r) (Lavin and Gray, arXiv:1509.09308).
 
 Tiles of the picture and the weights are transformed, multiplied point by point, and transformed back. The products of
-one point over all tiles and channels are a matrix product. Weights are transformed by each run: stored transformed,
+one point over all tiles and channels are a matrix product. Weights are transformed where the module runs: in its file
 they would be up to four times as large.
 """
 
@@ -19,22 +19,25 @@ from tvm.ir import PrimType
 
 from onnx_wasm.compiler.anchors.gemm import Tile, product_rows
 
-TAPS = 3
 _LANES = 4
+_MOST = 1 << 30
+"""More elements than a tensor can have in a memory of 4 GiB."""
 
 
 @dataclass(frozen=True)
 class Transform:
-    """The matrices of F(m×m, 3×3): output = Aᵀ · ((G · weights · Gᵀ) ⊙ (Bᵀ · tile · B)) · A.
+    """The matrices of F(m×m, r×r): output = Aᵀ · ((G · weights · Gᵀ) ⊙ (Bᵀ · tile · B)) · A.
 
     Args:
         outputs: m, the rows and columns of results that a tile gives.
-        picture: Bᵀ [m + 2, m + 2].
-        weights: G [m + 2, 3].
-        results: Aᵀ [m, m + 2].
+        taps: r, the rows and columns of weights.
+        picture: Bᵀ [m + r − 1, m + r − 1].
+        weights: G [m + r − 1, r].
+        results: Aᵀ [m, m + r − 1].
     """
 
     outputs: int
+    taps: int
     picture: tuple[tuple[float, ...], ...]
     weights: tuple[tuple[float, ...], ...]
     results: tuple[tuple[float, ...], ...]
@@ -42,27 +45,29 @@ class Transform:
     @property
     def extent(self) -> int:
         """The rows and columns of a tile."""
-        return self.outputs + TAPS - 1
+        return self.outputs + self.taps - 1
 
 
-def interpolation(points: Sequence[Fraction]) -> Transform:
+def interpolation(points: Sequence[Fraction], taps: int) -> Transform:
     """The matrices that Toom and Cook's interpolation gives for some points and infinity.
 
     Args:
-        points: m + 1 of them. Points of both signs and near 1 keep rounding errors small (Barabasz et al., "Error
+        points: m + r − 2 of them. Points of both signs and near 1 keep rounding errors small (Barabasz et al., "Error
             Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2020).
+        taps: r.
     """
-    outputs = len(points) + 1 - TAPS + 1
+    outputs = len(points) + 1 - taps + 1
     zero, one = Fraction(0), Fraction(1)
     others = [[q for q in points if q != p] for p in points]
     picture = [[*_polynomial(roots), zero] for roots in others]
     norms = [math.prod(p - q for q in roots) for p, roots in zip(points, others, strict=True)]
-    weights = [[p**k / norm for k in range(TAPS)] for p, norm in zip(points, norms, strict=True)]
+    weights = [[p**k / norm for k in range(taps)] for p, norm in zip(points, norms, strict=True)]
     results = [[*(p**i for p in points), one if i == outputs - 1 else zero] for i in range(outputs)]
     return Transform(
         outputs,
+        taps,
         _floats([*picture, _polynomial(points)]),
-        _floats([*weights, [zero] * (TAPS - 1) + [one]]),
+        _floats([*weights, [zero] * (taps - 1) + [one]]),
         _floats(results),
     )
 
@@ -80,9 +85,9 @@ def _floats(matrix: Sequence[Sequence[Fraction]]) -> tuple[tuple[float, ...], ..
     return tuple(tuple(float(it) for it in row) for row in matrix)
 
 
-_F2 = interpolation([Fraction(0), Fraction(1), Fraction(-1)])
-_F4 = interpolation([Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2)])
-TRANSFORMS = (_F2, _F4)
+_THREE = [Fraction(0), Fraction(1), Fraction(-1)]
+_FIVE = [Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2)]
+TRANSFORMS = (interpolation(_THREE, 3), interpolation(_FIVE, 3), interpolation(_FIVE, 5))
 
 
 @dataclass(frozen=True)
@@ -111,19 +116,28 @@ class Tiling:
         return self.batch * math.prod(self.tiles)
 
     @property
+    def whole(self) -> bool:
+        """Whether no tile stands over the edge."""
+        return all(extent % self.transform.outputs == 0 for extent in self.out)
+
+    @property
     def picture(self) -> tuple[int, int]:
         """Height and width that a picture must be padded to."""
-        height, width = (count * self.transform.outputs + TAPS - 1 for count in self.tiles)
+        height, width = (count * self.transform.outputs + self.transform.taps - 1 for count in self.tiles)
         return height, width
 
 
-# Processor cycles for four elements, measured in V8 on Zen 3. They only choose between ways that are all right.
+# Processor cycles for four elements, of tiles of 36 points, measured in V8. They only choose between right ways.
+_POINTS = 36
 _CYCLES_OF_PRODUCT = 0.6
 _CYCLES_OF_TILE = 130  # its transform, and that of its results
 _CYCLES_OF_WEIGHT = 110
+_CYCLES_OF_KEPT_WEIGHT = 30  # only read
 
 
-def choose(batch: int, out: tuple[int, int], channels: int, columns: int) -> Tiling | None:
+def choose(
+    batch: int, out: tuple[int, int], channels: int, columns: int, taps: int, *, kept: bool = False
+) -> Tiling | None:
     """Chooses the quickest way for a convolution.
 
     Args:
@@ -131,63 +145,76 @@ def choose(batch: int, out: tuple[int, int], channels: int, columns: int) -> Til
         out: The output's height and width.
         channels: Input channels.
         columns: Output channels.
+        taps: The window's height and width.
+        kept: Whether the weights' transform is kept from run to run.
 
     Returns:
         The tiling; None if the convolution is quicker without.
     """
-    if channels % _LANES or columns % _LANES:
+    ways = [Tiling(transform, batch, out) for transform in TRANSFORMS if transform.taps == taps]
+    if not ways or channels % _LANES or columns % _LANES:
         return None
-    direct = TAPS**2 * batch * math.prod(out) * channels * columns / _LANES * _CYCLES_OF_PRODUCT
-    ways = [Tiling(transform, batch, out) for transform in TRANSFORMS]
-    best = min(ways, key=lambda it: _cycles(it, channels, columns))
-    return best if _cycles(best, channels, columns) < direct else None
+    direct = taps**2 * batch * math.prod(out) * channels * columns / _LANES * _CYCLES_OF_PRODUCT
+    cycles = {it: _cycles(it, channels, columns, _CYCLES_OF_KEPT_WEIGHT if kept else _CYCLES_OF_WEIGHT) for it in ways}
+    best = min(ways, key=lambda it: cycles[it])
+    return best if cycles[best] < direct else None
 
 
-def _cycles(tiling: Tiling, channels: int, columns: int) -> float:
+def _cycles(tiling: Tiling, channels: int, columns: int, weight: int) -> float:
     points = tiling.transform.extent**2
-    share = points / _F4.extent**2
+    share = points / _POINTS
     products = points * tiling.rows * channels * columns / _LANES * _CYCLES_OF_PRODUCT
     tiles = tiling.rows * (channels + columns) / 2 / _LANES * _CYCLES_OF_TILE * share
-    return products + tiles + channels * columns / _LANES * _CYCLES_OF_WEIGHT * share
+    return products + tiles + channels * columns / _LANES * weight * share
 
 
-def picture_tiles(x: te.Tensor, tiling: Tiling) -> te.Tensor:
-    """Transforms tiles: ``x`` [N, H, W, C], padded to ``tiling.picture``, becomes [points, tiles, C]."""
-    transform, (tall, wide) = tiling.transform, tiling.tiles
-    channels, extent = int(x.shape[3]), transform.extent
+Extents = Sequence[int] | None
 
-    def body(read: tirx.Buffer, written: tirx.Buffer) -> tirx.Stmt:
-        def one(row: tirx.Expr, channel: tirx.Expr) -> tirx.Stmt:
-            image, top, left = row // (tall * wide), row // wide % tall, row % wide
-            corner = (top * transform.outputs, left * transform.outputs)
-            tile = [[read[image, corner[0] + i, corner[1] + j, channel] for j in range(extent)] for i in range(extent)]
+
+def picture_tiles(transform: Transform, known: Extents = None) -> tirx.PrimFunc:
+    """The kernel that transforms tiles: ``x`` [N, H, W, C], padded to ``Tiling.picture``, becomes [points, tiles, C].
+
+    Its extents are N, the tiles in height and width, and C; ``known`` if no others are to share it.
+    """
+    outputs, extent = transform.outputs, transform.extent
+
+    def body(read: _Access, write: _Write, extents: list[tirx.Expr]) -> tirx.Stmt:
+        images, tall, wide, channels = extents
+        height, width = (count * outputs + transform.taps - 1 for count in (tall, wide))
+
+        def one(image: tirx.Expr, down: tirx.Expr, right: tirx.Expr, channel: tirx.Expr) -> tirx.Stmt:
+            corner = (image * height + down * outputs) * width + right * outputs
+            row = (image * tall + down) * wide + right
             lines = _Lines()
+            tile = [[read((corner + i * width + j) * channels + channel) for j in range(extent)] for i in range(extent)]
             points = lines.sandwich(transform.picture, tile)
-            return lines.then(
-                tirx.BufferStore(written, value, [index, row, channel]) for index, value in enumerate(points)
-            )
+            rows = images * tall * wide
+            return lines.then(write((index * rows + row) * channels + channel, it) for index, it in enumerate(points))
 
-        return _loops((tiling.rows, channels), one)
+        return _loops((images, tall, wide, channels), one)
 
-    return _extern((extent**2, tiling.rows, channels), x, body, "winograd_picture")
+    return _kernel((4, 3), 4, known, body)
 
 
-def weight_tiles(packed: te.Tensor, transform: Transform) -> te.Tensor:
-    """Transforms weights [panels, 3, 3, C, lanes]: they become [points, panels, C, lanes]."""
-    panels, _, _, channels, lanes = (int(it) for it in packed.shape)
+def weight_tiles(transform: Transform, known: Extents = None) -> tirx.PrimFunc:
+    """The kernel that transforms weights [panels, r, r, C, lanes]: they become [points, panels, C, lanes].
 
-    def body(read: tirx.Buffer, written: tirx.Buffer) -> tirx.Stmt:
-        def one(panel: tirx.Expr, channel: tirx.Expr, lane: tirx.Expr) -> tirx.Stmt:
-            taps = [[read[panel, i, j, channel, lane] for j in range(TAPS)] for i in range(TAPS)]
+    Its extents are the panels, and C · lanes; ``known`` if no others are to share it.
+    """
+    taps = transform.taps
+
+    def body(read: _Access, write: _Write, extents: list[tirx.Expr]) -> tirx.Stmt:
+        panels, each = extents
+
+        def one(panel: tirx.Expr, at: tirx.Expr) -> tirx.Stmt:
             lines = _Lines()
-            points = lines.sandwich(transform.weights, taps)
-            return lines.then(
-                tirx.BufferStore(written, value, [index, panel, channel, lane]) for index, value in enumerate(points)
-            )
+            square = [[read(((panel * taps + i) * taps + j) * each + at) for j in range(taps)] for i in range(taps)]
+            points = lines.sandwich(transform.weights, square)
+            return lines.then(write((index * panels + panel) * each + at, it) for index, it in enumerate(points))
 
-        return _loops((panels, channels, lanes), one)
+        return _loops((panels, each), one)
 
-    return _extern((transform.extent**2, panels, channels, lanes), packed, body, "winograd_weights")
+    return _kernel((5, 4), 2, known, body)
 
 
 def products(tiles: te.Tensor, weights: te.Tensor, columns: int, tile: Tile) -> te.Tensor:
@@ -204,32 +231,41 @@ def products(tiles: te.Tensor, weights: te.Tensor, columns: int, tile: Tile) -> 
     )
 
 
-def results(points: te.Tensor, tiling: Tiling) -> te.Tensor:
-    """Transforms products [points, tiles, columns] back: [N·OH·OW, columns]."""
-    transform, (tall, wide), (height, width) = tiling.transform, tiling.tiles, tiling.out
-    columns, extent, outputs = int(points.shape[2]), transform.extent, transform.outputs
+def results(transform: Transform, known: Extents = None, *, whole: bool) -> tirx.PrimFunc:
+    """The kernel that transforms products [points, tiles, columns] back: [N·OH·OW, columns].
 
-    def body(read: tirx.Buffer, written: tirx.Buffer) -> tirx.Stmt:
-        def one(row: tirx.Expr, column: tirx.Expr) -> tirx.Stmt:
-            image, top, left = row // (tall * wide), row // wide % tall * outputs, row % wide * outputs
-            square = [[read[i * extent + j, row, column] for j in range(extent)] for i in range(extent)]
+    Its extents are N, the tiles in height and width, the columns, OH and OW.
+
+    Args:
+        transform: The transform.
+        known: Its extents, if no others are to share it.
+        whole: Whether no tile stands over the edge.
+    """
+    extent, outputs = transform.extent, transform.outputs
+
+    def body(read: _Access, write: _Write, extents: list[tirx.Expr]) -> tirx.Stmt:
+        images, tall, wide, columns, height, width = extents
+
+        def one(image: tirx.Expr, down: tirx.Expr, right: tirx.Expr, column: tirx.Expr) -> tirx.Stmt:
+            row, rows = (image * tall + down) * wide + right, images * tall * wide
             lines = _Lines()
+            square = [
+                [read(((i * extent + j) * rows + row) * columns + column) for j in range(extent)] for i in range(extent)
+            ]
             found = lines.sandwich(transform.results, square)
 
             def store(index: int, value: tirx.Expr) -> tirx.Stmt:
-                down, right = divmod(index, outputs)
-                pixel = (image * height + top + down) * width + left + right
-                stored: tirx.Stmt = tirx.BufferStore(written, value, [pixel, column])
-                for at, by, end in ((left, right, width), (top, down, height)):
-                    if end % outputs and by >= end % outputs:
-                        stored = tirx.IfThenElse(at + by < end, stored, None)
-                return stored
+                by_down, by_right = divmod(index, outputs)
+                y, x = down * outputs + by_down, right * outputs + by_right
+                stored = write(((image * height + y) * width + x) * columns + column, value)
+                inside = [at < end for at, by, end in ((x, by_right, width), (y, by_down, height)) if by]
+                return stored if whole or not inside else tirx.IfThenElse(tirx.all(*inside), stored, None)
 
             return lines.then(itertools.starmap(store, enumerate(found)))
 
-        return _loops((tiling.rows, columns), one)
+        return _loops((images, tall, wide, columns), one)
 
-    return _extern((tiling.batch * height * width, columns), points, body, "winograd_results")
+    return _kernel((3, 2), 6, known, body)
 
 
 class _Lines:
@@ -285,7 +321,7 @@ def _sum(terms: Iterable[tuple[float, tirx.Expr]]) -> tirx.Expr:
     return total
 
 
-def _loops(extents: Sequence[int], body: Callable[..., tirx.Stmt]) -> tirx.Stmt:
+def _loops(extents: Sequence[tirx.Expr], body: Callable[..., tirx.Stmt]) -> tirx.Stmt:
     """A nest of loops, the last of them four elements at a time."""
     variables = [tirx.Var(f"i{index}", "int32") for index in range(len(extents))]
     lane = tirx.Var("lane", "int32")
@@ -296,17 +332,54 @@ def _loops(extents: Sequence[int], body: Callable[..., tirx.Stmt]) -> tirx.Stmt:
     return nest
 
 
-def _extern(
-    shape: tuple[int, ...], source: te.Tensor, body: Callable[[tirx.Buffer, tirx.Buffer], tirx.Stmt], name: str
-) -> te.Tensor:
+def _int(value: int) -> tirx.IntImm:
+    return tirx.IntImm("int32", value)
+
+
+_Access = Callable[[tirx.Expr], tirx.Expr]
+_Write = Callable[[tirx.Expr, tirx.Expr], tirx.Stmt]
+
+
+def _kernel(
+    ranks: tuple[int, int],
+    count: int,
+    known: Extents,
+    body: Callable[[_Access, _Write, list[tirx.Expr]], tirx.Stmt],
+) -> tirx.PrimFunc:
+    """A kernel from one tensor to another that finds their extents in a third, so that all shapes can share its code.
+
+    Args:
+        ranks: Of the tensor read, and of the one written.
+        count: How many extents it asks for.
+        known: What they are, if they are not to be read.
+        body: From what reads an element, what writes one, and the extents, to the kernel's statements.
+    """
+    shapes = [
+        [tirx.Var(f"{name}{axis}", "int32") for axis in range(rank)] for name, rank in zip("rw", ranks, strict=True)
+    ]
+    source, asked = te.placeholder(shapes[0], "float32", "source"), te.placeholder((count,), "int32", "extents")
     # With buffers of its own te.extern would let them begin at an offset.
-    read = tirx.decl_buffer(source.shape, source.dtype, "read")
-    written = tirx.decl_buffer(shape, source.dtype, "written")
-    return te.extern(
-        [shape],
-        [source],
-        lambda reads, writes: body(reads[0], writes[0]),
-        name=name,
-        in_buffers=[read],
-        out_buffers=[written],
+    read = tirx.decl_buffer(source.shape, "float32", "read")
+    extents = tirx.decl_buffer(asked.shape, "int32", "extents")
+    written = tirx.decl_buffer(shapes[1], "float32", "written")
+
+    def statements(_reads: object, _writes: object) -> tirx.Stmt:
+        flat = [tirx.decl_buffer((_MOST,), "float32", name, data=of.data) for name, of in (("x", read), ("y", written))]
+        found = [tirx.Var(f"extent{index}", "int32") for index in range(count)]
+        values = [tirx.BufferLoad(extents, [it]) for it in range(count)] if known is None else map(_int, known)
+        return tirx.SeqStmt(
+            [
+                *(tirx.DeclBuffer(it, data=of.data) for it, of in zip(flat, (read, written), strict=True)),
+                *(tirx.Bind(*it) for it in zip(found, values, strict=True)),
+                body(
+                    lambda at: tirx.BufferLoad(flat[0], [at]),
+                    lambda at, value: tirx.BufferStore(flat[1], value, [at]),
+                    found,
+                ),
+            ]
+        )
+
+    result = te.extern(
+        [shapes[1]], [source, asked], statements, in_buffers=[read, extents], out_buffers=[written], name="winograd"
     )
+    return te.create_prim_func([source, asked, result])

@@ -6,7 +6,7 @@ where an operator is not known here, its operands are brought back to the origin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,8 @@ class _ChannelsLast(Rewriter):
             **dict.fromkeys(UNARY, self._unary),
             **dict.fromkeys(BINARY, self._binary),
         }
+        calls = [binding.value for block in module["main"].body.blocks for binding in block.bindings]
+        self._many = convolution.many(filter(None, map(self._described, calls)))
         self._matrices: dict[relax.Var, Matrix] = {}
         self._pictures: dict[relax.Var, relax.Expr] = {}
 
@@ -95,27 +97,37 @@ class _ChannelsLast(Rewriter):
         return isinstance(expression, relax.Var) and isinstance(self.values.get(expression), Matrix)
 
     def _convolution(self, call: relax.Call) -> Matrix | None:
-        picture, weights = call.args[0], self.stored(call.args[1])
-        attributes = call.attrs
+        it = self._described(call)
+        if it is None:
+            return None
+        shared = it.tiling is not None and it.tiling.transform in self._many
+        lowered = replace(it, picture=self._matrix(call.args[0]).value, shared=shared)
+        n, out, height, width = shape_of(call)
+        return Matrix(convolution.lower(self, lowered), (n, height, width, out))
+
+    def _described(self, call: relax.Expr) -> Convolution | None:
+        """A convolution as it stands in the original function; None if it is none, or one that is not known here."""
+        if not isinstance(call, relax.Call) or getattr(call.op, "name", "") != "relax.nn.conv2d":
+            return None
+        (picture, weights), attributes = call.args, call.attrs
+        stored = self.stored(weights)
         if (
             dtype_of(call) != "float32"
-            or weights is None
+            or stored is None
             or attributes.data_layout != "NCHW"
             or attributes.kernel_layout != "OIHW"
         ):
             return None
-        n, out, height, width = shape_of(call)
-        matrix = self._matrix(picture)
+        (n, depth, high, long), (*_, height, width) = shape_of(picture), shape_of(call)
         top, left, bottom, right = integers(attributes.padding)
-        it = Convolution(
-            matrix.value,
-            matrix.extents,
-            weights,
+        return Convolution(
+            picture,
+            (n, high, long, depth),
+            stored,
             gemm.Window((height, width), _pair(attributes.strides), _pair(attributes.dilation)),
             (top, left, bottom, right),
             int(attributes.groups),
         )
-        return Matrix(convolution.lower(self, it), (n, height, width, out))
 
     def _pool(self, call: relax.Call) -> Matrix | None:
         attributes = call.attrs

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import collections
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from tvm import relax
+from tvm import relax, tirx
 from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
 from onnx_wasm.compiler.anchors import channels, gemm, winograd
-from onnx_wasm.compiler.graph.rewriter import OPAQUE, Rewriter, shape_of
+from onnx_wasm.compiler.graph.rewriter import OPAQUE, Rewriter, constant, shape_of
 from onnx_wasm.compiler.graph.stored import Stored
-from onnx_wasm.compiler.targets import has_vectors
+from onnx_wasm.compiler.targets import has_vectors, is_resident
 
 _NARROW = 32
 """A window's rows of fewer elements are gathered first: a loop this short costs more than the vectors in it."""
@@ -29,6 +31,7 @@ class Convolution:
         window: Its output, strides and dilation.
         padding: Top, left, bottom, right.
         groups: The number of groups of channels.
+        shared: Whether there are so many of other extents that they had better share kernels.
     """
 
     picture: relax.Expr
@@ -37,6 +40,16 @@ class Convolution:
     window: gemm.Window
     padding: tuple[int, int, int, int]
     groups: int
+    shared: bool = False
+
+    @property
+    def tiling(self) -> winograd.Tiling | None:
+        """How it is computed with fewer multiplications, if it is."""
+        square = self.taps[0] == self.taps[1]
+        if self.groups > 1 or not square or self.window.strides != (1, 1) or self.window.dilation != (1, 1):
+            return None
+        batch, *_, depth = self.extents
+        return winograd.choose(batch, self.window.out, depth, self.out, self.taps[0], kept=is_resident())
 
     @property
     def out(self) -> int:
@@ -64,6 +77,16 @@ class Convolution:
         return self.weights.laid_out(lambda it: change(it.transpose(2, 3, 1, 0)))
 
 
+_MANY = 3
+
+
+def many(convolutions: Iterable[Convolution]) -> set[winograd.Transform]:
+    """The transforms that so many convolutions of different extents go through that they had better share kernels."""
+    ways = {(it.tiling, it.extents[3], it.out) for it in convolutions}
+    count = collections.Counter(tiling.transform for tiling, *_ in ways if tiling is not None)
+    return {transform for transform, its in count.items() if its >= _MANY}
+
+
 def lower(rewriter: Rewriter, it: Convolution) -> relax.Expr:
     """Emits the kernels of a convolution.
 
@@ -84,25 +107,52 @@ def _pointwise(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
 
 
 def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
-    simple = it.groups == 1 and it.taps == (winograd.TAPS, winograd.TAPS) and it.window.strides == (1, 1)
-    if not simple or it.window.dilation != (1, 1):
-        return None
-    batch, height, width, depth = it.extents
-    tiling = winograd.choose(batch, it.window.out, depth, it.out)
+    tiling = it.tiling
     if tiling is None:
         return None
+    batch, height, width, depth = it.extents
     (top, left, *_), (tall, wide) = it.padding, tiling.picture
     padded = _padded(rewriter, it, (top, left, tall - height - top, wide - width - left))
     tile = gemm.choose_tile(tiling.rows, it.out)
     packed = rewriter.read(it.ordered(lambda weights: gemm.pack(weights, tile.columns)))
+    transform, images, (down, right) = tiling.transform, batch, tiling.tiles
 
-    def by_hand(name: str, compute: Callable[..., object], *arguments: object) -> relax.Var:
-        return rewriter.call_te(f"winograd_{name}", compute, *arguments, pattern=OPAQUE, rule="winograd")
+    def by_hand(
+        name: str,
+        kernel: Callable[[winograd.Extents], tirx.PrimFunc],
+        x: relax.Expr,
+        extents: list[int],
+        shape: tuple[int, ...],
+    ) -> relax.Var:
+        made = kernel(None if it.shared else extents)
+        return rewriter.call_kernel(
+            f"winograd_{name}", made, [x, constant(np.array(extents, "int32"))], shape, "winograd"
+        )
 
-    weights = by_hand("weights", winograd.weight_tiles, packed, tiling.transform)
-    tiles = by_hand("picture", winograd.picture_tiles, padded, tiling)
-    points = rewriter.call_te("winograd_products", winograd.products, tiles, weights, it.out, tile)
-    return by_hand("results", winograd.results, points, tiling)
+    panels, columns = shape_of(packed)[0], it.out
+    points = transform.extent**2
+    weights = by_hand(
+        "weights",
+        functools.partial(winograd.weight_tiles, transform),
+        packed,
+        [panels, depth * tile.columns],
+        (points, panels, depth, tile.columns),
+    )
+    tiles = by_hand(
+        "picture",
+        functools.partial(winograd.picture_tiles, transform),
+        padded,
+        [images, down, right, depth],
+        (points, tiling.rows, depth),
+    )
+    products = rewriter.call_te("winograd_products", winograd.products, tiles, weights, columns, tile)
+    return by_hand(
+        "results",
+        functools.partial(winograd.results, transform, whole=tiling.whole),
+        products,
+        [images, down, right, columns, *tiling.out],
+        (it.rows, columns),
+    )
 
 
 def _depthwise(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:

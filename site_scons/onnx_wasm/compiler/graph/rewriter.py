@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 from tvm.ir import GenericConst
 from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
@@ -107,6 +107,22 @@ class Rewriter:
         value = value if it.factor is None else self.emit(R.multiply(value, constant(it.factor)))
         self._read[value] = it
         return value
+
+    def call_kernel(
+        self, name: str, kernel: tirx.PrimFunc, arguments: list[relax.Expr], shape: tuple[int, ...], rule: str
+    ) -> relax.Var:
+        """Binds a call of a kernel that is written as it is to run; equal kernels become one.
+
+        Args:
+            name: The kernel's.
+            kernel: What it does, its result last among its parameters.
+            arguments: Its other arguments.
+            shape: Of its result, float32.
+            rule: What its loops were written by.
+        """
+        attributed = kernel.with_attrs({"op_pattern": OPAQUE, RULE: rule})
+        variable = self.builder.add_func(attributed.without_attr("global_symbol"), name)
+        return self.emit(relax.call_tir(variable, arguments, relax.TensorType(shape, "float32")))
 
     def rewritten(self, expression: relax.Expr) -> relax.Expr:
         """What has become of an expression of the original function."""
