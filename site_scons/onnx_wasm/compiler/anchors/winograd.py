@@ -18,6 +18,7 @@ from tvm import te, tirx
 from tvm.ir import PrimType
 
 from onnx_wasm.compiler.anchors.gemm import Tile, product_rows
+from onnx_wasm.compiler.targets import has_vectors
 
 _LANES = 4
 _MOST = 1 << 30
@@ -322,11 +323,12 @@ def _sum(terms: Iterable[tuple[float, tirx.Expr]]) -> tirx.Expr:
 
 
 def _loops(extents: Sequence[tirx.Expr], body: Callable[..., tirx.Stmt]) -> tirx.Stmt:
-    """A nest of loops, the last of them four elements at a time."""
+    """A nest of loops, the last of them over vectors of four elements, where there are such."""
+    kind = tirx.ForKind.VECTORIZED if has_vectors() else tirx.ForKind.SERIAL  # written out, scalars are much code
     variables = [tirx.Var(f"i{index}", "int32") for index in range(len(extents))]
     lane = tirx.Var("lane", "int32")
     nest = body(*variables[:-1], variables[-1] * _LANES + lane)
-    nest = tirx.For(lane, 0, _LANES, tirx.ForKind.VECTORIZED, nest)
+    nest = tirx.For(lane, 0, _LANES, kind, nest)
     for variable, extent in zip(reversed(variables), (extents[-1] // _LANES, *reversed(extents[:-1])), strict=True):
         nest = tirx.For(variable, 0, extent, tirx.ForKind.SERIAL, nest)
     return nest
