@@ -35,7 +35,19 @@ from onnx_wasm.manifest import (
 from onnx_wasm.platforms import PLATFORMS
 from onnx_wasm.schema import documented, schema
 from onnx_wasm.toml_lines import lines_of, nearest
-from onnx_wasm.toml_tables import Choice, Integer, Kind, List, Mapping, Table, Text, default_of, keys_of, required
+from onnx_wasm.toml_tables import (
+    Boolean,
+    Choice,
+    Integer,
+    Kind,
+    List,
+    Mapping,
+    Table,
+    Text,
+    default_of,
+    keys_of,
+    required,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,6 +249,8 @@ SHAPES = [Manifest, Model, Image, Input, Output, Compile, Params, Test, Verify]
 
 def type_of(kind: Kind) -> str:
     match kind:
+        case Boolean():
+            return "boolean"
         case Choice(words):
             return " | ".join(f'"{word}"' for word in words)
         case Integer():
