@@ -28,6 +28,7 @@ QUICK = [
     "add_bcast",
     "and2d",
     "argmax_keepdims_random",
+    "attention_4d_causal_fp16",
     "attention_4d_softcap",
     "averagepool_2d_pads",
     "batchnorm_example",

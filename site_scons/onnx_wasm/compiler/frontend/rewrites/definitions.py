@@ -29,8 +29,15 @@ def _of_all_axes(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
     return scope.definition(node)
 
 
+def _in_halves(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
+    """Of halves, ONNX's evaluator rounds each of the definition's steps; the converter rounds the result alone."""
+    type_ = scope.type(node.proto.input[0])
+    return scope.definition(node) if type_ is not None and type_.dtype == "float16" else None
+
+
 REWRITES: dict[tuple[str, str], Rewrite] = {
     ("", "Elu"): _beyond_float32,
     ("", "LayerNormalization"): _with_statistics,
     ("", "RMSNormalization"): _of_all_axes,
+    ("", "Softmax"): _in_halves,
 }
