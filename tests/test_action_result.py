@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx_wasm.strategies.cache import action_result
 from onnx_wasm.strategies.cache.action_result import ActionResult, OutputFile
 from onnx_wasm.strategies.cache.digest import Digest, of_bytes
-from onnx_wasm.strategies.cache.tier import DamagedError
+from onnx_wasm.strategies.cache.errors import DamagedError
 
 PATHS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 DIGESTS = st.builds(Digest, st.binary(min_size=32, max_size=32).map(bytes.hex), st.integers(0, 2**63 - 1))

@@ -22,8 +22,9 @@ from onnx_wasm.strategies.cache.action_result import ActionResult, OutputFile
 from onnx_wasm.strategies.cache.cache import Cache
 from onnx_wasm.strategies.cache.digest import Digest, of_bytes
 from onnx_wasm.strategies.cache.disk import DiskTier
+from onnx_wasm.strategies.cache.errors import DamagedError, UnavailableError
 from onnx_wasm.strategies.cache.http_tier import HttpTier
-from onnx_wasm.strategies.cache.tier import DamagedError, Tier, UnavailableError
+from onnx_wasm.strategies.cache.tier import Tier
 
 KEY = of_bytes(b"an action").hash
 CONTENTS = {"build/a.o": b"an object" * 100_000, "build/a.json": b"", "build/deep/a": b"a program"}

@@ -12,14 +12,14 @@ import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from onnx_wasm.benchmarks import measured
+from onnx_wasm.benchmarks.measured import Run
 from onnx_wasm.benchmarks.table import Row, publish
 
 TARGET = "bench-build"
@@ -34,21 +34,6 @@ _NOT_COPIED = (".git", ".venv", "build", "dist", "target", "__pycache__", ".scon
 _MODEL = Path("models", "mnist", "mnist.onnx")
 _MANIFEST = Path("models", "mnist", "mnist.toml")
 _MODULE = Path("build", "teaclave", "mnist", "mnist.wasm")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of ``sconsw``.
-
-    Args:
-        seconds: From its start to its end.
-        peak_bytes: The memory that the largest of its processes had resident.
-        output: What it printed, both streams.
-    """
-
-    seconds: float
-    peak_bytes: int
-    output: str
 
 
 @dataclass(frozen=True)
@@ -68,26 +53,8 @@ class Checkout:
         Raises:
             SystemExit: The build failed; its output is shown.
         """
-        with tempfile.TemporaryFile() as output:
-            started = time.perf_counter()
-            process = subprocess.Popen(
-                [self.top / "sconsw", *options, target],
-                cwd=self.top,
-                env={**os.environ, "PYTHONPATH": "", **variables},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-            # The usage counts the process and all that it waited for; of memory, the largest of them.
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
-            output.seek(0)
-            text = output.read().decode("utf-8", "replace")
-        if process.returncode:
-            sys.stderr.write(text)
-            sys.exit(f"{target}: the build ended with {process.returncode}")
-        return Run(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024), text)
+        command = [str(self.top / "sconsw"), *options, target]
+        return measured.run(command, self.top, {**os.environ, "PYTHONPATH": "", **variables}, f"{target}: the build")
 
     @property
     def module(self) -> Path:

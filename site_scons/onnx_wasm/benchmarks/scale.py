@@ -11,12 +11,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from onnx_wasm.benchmarks import curve, nginx, workspaces
+from onnx_wasm.benchmarks import curve, measured, nginx, workspaces
+from onnx_wasm.benchmarks.measured import Run
 from onnx_wasm.benchmarks.table import FOLDER, Row, publish
 
 TARGET = "bench-scale"
@@ -29,23 +29,6 @@ BUILT = 200
 _RUNS = 3
 _JOBS = "-j2"
 _MB = 1000**2
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of SCons.
-
-    Args:
-        seconds: From its start to its end.
-        cpu_seconds: What it and all its processes computed.
-        peak_bytes: The memory that the largest of them had resident.
-        output: What it printed, both streams.
-    """
-
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-    output: str
 
 
 @dataclass(frozen=True)
@@ -72,22 +55,7 @@ def scons(top: Path, *words: str) -> Run:
         SystemExit: It failed; its output is shown.
     """
     command = [sys.executable, "-P", "-m", "SCons", "-Q", *words]
-    with tempfile.TemporaryFile() as output:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=top, env=_environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
-        # The usage counts the process and all that it waited for; of memory, the largest of them.
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        text = output.read().decode("utf-8", "replace")
-        if process.returncode:
-            sys.stderr.write(text)
-            sys.exit(f"{TARGET}: scons {' '.join(words)} ended with {process.returncode}")
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Run(seconds, usage.ru_utime + usage.ru_stime, peak, text)
+    return measured.run(command, top, _environment(), f"{TARGET}: scons {' '.join(words)}")
 
 
 def measure(folder: Path) -> tuple[list[Row], list[Point]]:

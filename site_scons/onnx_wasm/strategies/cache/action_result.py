@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onnx_wasm.strategies.cache.digest import Digest
-from onnx_wasm.strategies.cache.tier import DamagedError
+from onnx_wasm.strategies.cache.errors import DamagedError
 
 LONGEST = 4 << 20
 """Bytes of the longest message that is read."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from onnx_wasm.errors import Problem
 from onnx_wasm.strategies.cache.action_result import ActionResult, OutputFile
 from onnx_wasm.strategies.cache.digest import of_file
+from onnx_wasm.strategies.cache.errors import DamagedError, UnavailableError
 from onnx_wasm.strategies.cache.outputs import place
-from onnx_wasm.strategies.cache.tier import DamagedError, Tier, UnavailableError
+from onnx_wasm.strategies.cache.tier import Tier
 from onnx_wasm.strategies.cache.uploads import Uploads
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from onnx_wasm.strategies.cache.tier import DamagedError
+from onnx_wasm.strategies.cache.errors import DamagedError
 
 PIECE = 1 << 18
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -15,7 +15,7 @@ from typing import IO
 from onnx_wasm.strategies.cache import action_result
 from onnx_wasm.strategies.cache.action_result import ActionResult
 from onnx_wasm.strategies.cache.digest import PIECE, Digest, write_verified
-from onnx_wasm.strategies.cache.tier import DamagedError
+from onnx_wasm.strategies.cache.errors import DamagedError
 
 
 class DiskTier:

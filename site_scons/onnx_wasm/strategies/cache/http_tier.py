@@ -21,7 +21,7 @@ from onnx_wasm.strategies.cache.action_result import ActionResult
 from onnx_wasm.strategies.cache.connection import PATIENCE, SLOWEST, connector
 from onnx_wasm.strategies.cache.credentials import TOKEN
 from onnx_wasm.strategies.cache.digest import PIECE, Digest, of_opened, write_verified
-from onnx_wasm.strategies.cache.tier import UnavailableError
+from onnx_wasm.strategies.cache.errors import UnavailableError
 
 _STALE = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError)
 _OK, _STORED, _NOT_FOUND, _REDIRECTS = 200, (200, 201, 202, 204), 404, range(300, 400)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onnx_wasm.strategies.cache.action_result import ActionResult
 from onnx_wasm.strategies.cache.digest import Digest
-from onnx_wasm.strategies.cache.tier import DamagedError
+from onnx_wasm.strategies.cache.errors import DamagedError
 
 LARGEST = 4 << 30
 """Bytes of the largest output that is taken: what wasm32 can address."""

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from onnx_wasm.strategies.cache.action_result import ActionResult
-    from onnx_wasm.strategies.cache.digest import Digest
-
-
-class UnavailableError(Exception):
-    """A tier that cannot be used; why is in the message, without the tier's name."""
-
-
-class DamagedError(Exception):
-    """An entry that is not what a cache may hold; told in the message."""
+from onnx_wasm.strategies.cache.action_result import ActionResult
+from onnx_wasm.strategies.cache.digest import Digest
 
 
 class Tier(Protocol):

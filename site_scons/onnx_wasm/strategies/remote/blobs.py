@@ -18,7 +18,7 @@ from buildgrid.common.protos.google.bytestream import bytestream_pb2_grpc as byt
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from onnx_wasm.strategies.cache.digest import PIECE, Digest, write_verified
-from onnx_wasm.strategies.cache.tier import DamagedError, UnavailableError
+from onnx_wasm.strategies.cache.errors import DamagedError, UnavailableError
 from onnx_wasm.strategies.remote.server import (
     LARGEST_MESSAGE,
     PATIENCE,

@@ -16,7 +16,7 @@ from buildgrid.common.protos.google.longrunning import operations_pb2 as operati
 from buildgrid.common.protos.google.longrunning import operations_pb2_grpc as operations_grpc
 
 from onnx_wasm.strategies.cache.digest import Digest
-from onnx_wasm.strategies.cache.tier import UnavailableError
+from onnx_wasm.strategies.cache.errors import UnavailableError
 from onnx_wasm.strategies.remote.blobs import as_message
 from onnx_wasm.strategies.remote.server import FIRST_PAUSE, TRANSIENT, Server, reason, status_text
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.strategies.cache.credentials import TOKEN, authorization
-from onnx_wasm.strategies.cache.tier import UnavailableError
+from onnx_wasm.strategies.cache.errors import UnavailableError
 from onnx_wasm.workspace_file import Remote
 
 # Before grpc is imported: it would say what we say, and hinder the processes that a build starts.

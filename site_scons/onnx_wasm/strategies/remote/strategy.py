@@ -20,8 +20,8 @@ from onnx_wasm.errors import Problem
 from onnx_wasm.strategies.action import Action, Strategy
 from onnx_wasm.strategies.cache import action_result
 from onnx_wasm.strategies.cache.digest import Digest, of_bytes
+from onnx_wasm.strategies.cache.errors import DamagedError, UnavailableError
 from onnx_wasm.strategies.cache.outputs import place, remove_others
-from onnx_wasm.strategies.cache.tier import DamagedError, UnavailableError
 from onnx_wasm.strategies.remote.blobs import Blobs, Source, as_message
 from onnx_wasm.strategies.remote.execution import Executions, InterruptedBuildError
 from onnx_wasm.strategies.remote.server import AbsentError, Server
