@@ -34,7 +34,7 @@ def unsupported_operators() -> bytes:
     nodes = [
         helper.make_node("Relu", ["x"], ["a"], "fine"),
         helper.make_node("Frobnicate", ["a"], ["b"], "first", domain="com.example"),
-        helper.make_node("Imputer", ["b"], ["y"], domain="ai.onnx.ml"),
+        helper.make_node("CategoryMapper", ["b"], ["y"], domain="ai.onnx.ml"),
     ]
     built = model(nodes, {"x": shape}, {"y": shape})
     built.opset_import.extend([helper.make_opsetid("com.example", 3), helper.make_opsetid("ai.onnx.ml", 2)])

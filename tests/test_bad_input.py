@@ -73,7 +73,7 @@ def check_message(build: Build, case: Path) -> None:
 
 def check_left_behind(left: Path, build: Build) -> None:
     """A build folder holds no half-written file, no target of the step that failed, no folder of a temporary file."""
-    files = sorted(path for path in left.rglob("*") if path.name not in ("toolchain.json", "m"))
+    files = sorted(path for path in left.rglob("*") if path.name not in (".lock", "toolchain.json", "m"))
     known = re.compile(r"(m\.(ir\.json|weights\.safetensors|o|graph\.json|params|interface\.json|wasm)|libm\.a)")
     assert [path for path in files if path.is_file() and not known.fullmatch(path.name)] == []
     assert [path for path in files if path.name.startswith((".", "tmp"))] == []
