@@ -20,6 +20,8 @@ from onnx_wasm.manifest import Manifest
 from onnx_wasm.platforms import PLATFORMS
 from onnx_wasm.rules import release_profile, run, workspace
 
+_OBJECTS_BETWEEN_LOOKS = 200_000
+
 
 def wasm_model(env: Environment, manifests: object) -> list[Node]:
     """Declares models: ``<model>.wasm``, ``<model>.<platform>.wasm``, ``<model>.test``, ``.verify`` and ``.run``.
@@ -63,12 +65,16 @@ def declare(env: Environment, paths: Iterable[Path], modules_only: AbstractSet[P
 
 @contextlib.contextmanager
 def _lasting() -> Iterator[None]:
-    """Rests the garbage collector: what is declared lasts, and to look through it time and again is slow."""
+    """Rests the garbage collector: what is declared lasts, and to look through it time and again is slow.
+
+    So does most of what SCons notes of each node later, so the collector looks seldom from then on.
+    """
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
         gc.enable()
 
 
