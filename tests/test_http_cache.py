@@ -321,7 +321,7 @@ def test_a_build_that_was_killed_while_it_took_from_a_server_leaves_nothing_wron
             words, cwd=other.top, env=environment(other.variables), stdout=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            process.wait(chance.uniform(0.2, 1) * duration)
+            process.wait(chance.uniform(0.1, 0.8) * duration)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             killed += 1
@@ -330,4 +330,4 @@ def test_a_build_that_was_killed_while_it_took_from_a_server_leaves_nothing_wron
         assert build.err == ""
         assert other.equals_what_is_built()
         assert not list(other.top.glob("build/**/*.partial"))
-    assert killed > 5
+    assert killed  # how many depends on what else the machine does
