@@ -44,6 +44,6 @@ def built(shared: Path) -> Path:
             update(kept / "checkout")
             place_tiny(kept / "checkout/models/tiny")
             scons(kept / "checkout", "-j2", "build", sconstruct=WRAPPERS)
-            scons(kept / "checkout", "-j2", "all", "mnist.teaclave")
+            scons(kept / "checkout", "-j2", "all")
             copy(kept / "checkout", folder)
     return folder

@@ -49,7 +49,7 @@ class Jobs:
         self.statuses: dict[str, int] = {}
 
     def start(self, name: str, memory: int) -> None:
-        action = Action(name, "", (), (), (), (), (), "", {}, memory)
+        action = Action(name, "", (), (), (), (), (), (), "", {}, memory)
 
         def run() -> None:
             self.statuses[name] = self.strategy.run(action)

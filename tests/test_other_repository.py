@@ -122,7 +122,7 @@ def test_nothing_to_do(top: Path, python: Path) -> None:
 
 def test_the_default_is_everything(top: Path, python: Path) -> None:
     (top / MODULE).unlink()
-    assert scons(top, python=python).steps == ["WasmModule"]
+    assert scons(top, python=python).steps == ["WasmModule", "TeaclaveBundle"]
 
 
 def test_u_finds_the_top_from_below(top: Path, python: Path) -> None:
@@ -137,7 +137,7 @@ def test_c_removes_everything_that_was_built(top: Path, python: Path) -> None:
     build = scons(top, "-c", python=python)
     assert f"Removed {MODULE}" in build.out
     assert "sha256" not in build.out
-    assert {path.name for path in (top / "build").rglob("*") if path.is_file()} <= {"toolchain.json"}
+    assert {path.name for path in (top / "build").rglob("*") if path.is_file()} <= {".lock", "toolchain.json"}
     assert (top / "nets/tiny/tiny.onnx").exists()
     assert scons(top, "-c", python=python).status == 0
 

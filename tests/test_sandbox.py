@@ -44,6 +44,7 @@ def run(
         inputs=("own/act.py", *inputs),
         consulted=(),
         tools=(sys.prefix, sys.base_prefix),
+        toolchain=(),
         outputs=outputs,
         folder=folder,
         environment={"PATH": "/usr/bin:/bin", "PYTHONPATH": "own", "SEEN": "1"},

@@ -22,8 +22,11 @@ PARAMS = '\n[params]\nmode = "file"\nargument = "weights"\n'
 
 
 @pytest.fixture(scope="module")
-def mnist(built: Path) -> Path:
-    return built / MNIST / "mnist.teaclave"
+def mnist(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of ``mnist``."""
+    folder = copy(built, tmp_path_factory.mktemp("bundle") / "checkout")
+    scons(folder, "mnist.teaclave")
+    return folder / MNIST / "mnist.teaclave"
 
 
 @pytest.fixture(scope="module")

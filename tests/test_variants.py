@@ -88,7 +88,7 @@ def test_the_name_of_a_variant_s_targets_is_taken_once(built: Path, tmp_path: Pa
     place_add(top / "models/add")
     other = place_add(top / "models/other")
     other.write_text(MANIFEST.replace('name = "add"', 'name = "add-batch4"'))
-    told = scons(top, "add.wasm", status=2)
+    told = scons(top, "add-batch4.wasm", status=2)
     assert '"add-batch4" is the name of another model too: models/add/add.toml:4' in told.err
 
 

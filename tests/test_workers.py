@@ -36,7 +36,7 @@ def action(name: str, program: str, *, imports_tvm: bool = True) -> Action:
     Path(f"{name}.py").write_text(textwrap.dedent(program))
     path = f".:{ROOT / 'site_scons'}"
     environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "HOME": "/nonexistent"}
-    return Action("Act", name, ("a word",), (), (), (), (), "", environ, 0, imports_tvm)
+    return Action("Act", name, ("a word",), (), (), (), (), (), "", environ, 0, imports_tvm)
 
 
 def commands(folder: Path) -> dict[int, str]:
