@@ -77,5 +77,5 @@ def wheel(folder: Path, name: str, version: str) -> str:
     path = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for file, text in {**files, f"{info}/RECORD": "\n".join([*rows, f"{info}/RECORD,,"])}.items():
-            archive.writestr(file, text)
+            archive.writestr(zipfile.ZipInfo(file), text)  # of a fixed time: made twice, it is the same
     return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"

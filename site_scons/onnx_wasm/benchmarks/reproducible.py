@@ -27,7 +27,7 @@ from onnx_wasm.release.perturbation import Perturbation, command, perturbation, 
 
 TARGET = "verify-reproducible"
 
-_UNCOMPARED = ("cargo", "toolchain.json", "manifests.json")
+_UNCOMPARED = (".lock", "cargo", "toolchain.json", "manifests.json")
 """What in a build folder is no artefact: cargo's own files, and what is remembered between builds."""
 _NOBODY = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
 _LINES_OF_LOG = 20
