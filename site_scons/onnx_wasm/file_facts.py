@@ -39,10 +39,13 @@ class FileFacts:
         return self._new[key]
 
     def save(self) -> None:
-        """Writes what this run used, if it differs. A folder that cannot be written only costs time."""
+        """Writes what this run used, if it differs. A folder that cannot be written only costs time.
+
+        So does a file of two runs that wrote at once. What a killed run left has a name that the next one takes.
+        """
         if not self._path or self._new == self._old:
             return
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
+        partial = self._path.with_name(f".{self._path.name}.partial")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_text(json.dumps(self._new, indent=1), "utf-8")
