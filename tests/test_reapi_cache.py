@@ -212,7 +212,7 @@ def test_a_server_over_tls_that_wants_a_token(tmp_path: Path) -> None:
     [
         (f"grpc://ci:{SECRET}@farm", "--remote-cache: credentials do not belong into an address"),
         ("grpc://farm:port", "--remote-cache: grpc://farm:port is not the address of a server"),
-        ("grpc://farm/instance", "--remote-cache: grpc://farm/instance is not the address of a server"),
+        ("grpc://builds/instance", "--remote-cache: grpc://builds/instance is not the address of a server"),
         ("grpcs:farm", "--remote-cache: grpcs:farm is not the address of a server"),
     ],
 )
