@@ -20,7 +20,7 @@ from onnx_wasm.manifest import Manifest
 from onnx_wasm.platforms import PLATFORMS
 from onnx_wasm.rules import release_profile, run, workspace
 
-_OBJECTS_BETWEEN_LOOKS = 200_000
+_OBJECTS_BETWEEN_LOOKS = 2_000_000
 
 
 def wasm_model(env: Environment, manifests: object) -> list[Node]:
@@ -58,7 +58,12 @@ def declare(env: Environment, paths: Iterable[Path], modules_only: AbstractSet[P
             first = not workspace.of(env).models
             models = _load(env, paths)
             env.Help(_help(models, first), append=True, local_only=True)
-            return [_declare(env, model, whole=model.path not in modules_only) for model in models]
+            declared = [_declare(env, model, whole=model.path not in modules_only) for model in models]
+            # All at once: with each call SCons looks for what is new among all that the alias has already.
+            env.Alias("all", [node for it in declared for node in (*it.modules, *it.packages)])
+            env.Alias("test", [node for it in declared for node in it.reports])
+            workspace.of(env).modules.extend(node for it in declared for node in it.modules)
+            return [it.modules[0] for it in declared]
     except BuildError as error:
         workspace.end(env, error)
 
@@ -143,15 +148,27 @@ def _missing_files(model: Manifest) -> list[Problem]:
     return problems
 
 
-def _declare(env: Environment, model: Manifest, whole: bool) -> Node:
+class _Declared(NamedTuple):
+    """What a model adds to targets of all models.
+
+    Args:
+        modules: Its modules, that of its first platform first.
+        packages: The folder for the web, if it has one.
+        reports: Those of its tests and its verification.
+    """
+
+    modules: list[Node]
+    packages: list[Node]
+    reports: list[Node]
+
+
+def _declare(env: Environment, model: Manifest, whole: bool) -> _Declared:
     """Declares what is part of ``all``; as a whole, the rest of the model's targets too."""
     chains = {platform: _chains(env, model, platform) for platform in model.compile.platforms}
     modules = {platform: plain.module for platform, (plain, *_) in chains.items()}
     first = modules[model.compile.platforms[0]]
-    env.Alias("all", list(modules.values()))
     package = _package(env, model, *(chain.module for chain in chains["web"])) if "web" in chains else []
-    env.Alias("all", package)
-    workspace.of(env).modules.extend(modules.values())
+    tested: list[Node] = []
     if whole:
         name = model.model.target
         env.Alias(f"{name}.wasm", first)
@@ -169,14 +186,14 @@ def _declare(env: Environment, model: Manifest, whole: bool) -> Node:
             made = [report[kind] for report in reports if kind in report]
             if made:
                 env.Alias(f"{name}.{kind}", made)
-                env.Alias("test", made)
+                tested += made
         params = [(model.params.argument, node.path) for node in _params(model, first)]
         env.AlwaysBuild(env.Alias(f"{name}.run", first, run.action(first, params)))
         if release_profile.asked(model, "release"):
             _declare_release(env, model)
         if release_profile.asked(model, "verify-release"):
             release_profile.declare_verification(env, model)
-    return first
+    return _Declared([*modules.values()], package, tested)
 
 
 class _Chain(NamedTuple):
