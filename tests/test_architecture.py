@@ -27,6 +27,7 @@ TOML = {"toml_lines", "toml_tables"}
 ALLOWED = {
     "errors": set[str](),
     "platforms": {"errors"},
+    "columns": set[str](),
     "wasm": {"errors"},
     "manifest": {"errors", *TOML},
     "toml_tables": {"errors", *TOML},
@@ -154,7 +155,7 @@ def test_what_runs_before_the_venv_or_in_every_build_is_standard_library(name: s
 
 @pytest.mark.parametrize("path", files("hosts"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_hosts_know_only_modules_and_platforms(path: Path) -> None:
-    known = {"errors", "platforms", "status", "symbols", "wasm"}
+    known = {"columns", "errors", "platforms", "status", "symbols", "wasm"}
     assert all(name in known or name.split(".")[0] == "hosts" for name in ours(path))
 
 
@@ -171,8 +172,14 @@ def test_what_fetches_knows_only_itself_and_the_standard_library(path: Path) -> 
 
 @pytest.mark.parametrize("path", files("profile"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_profile_knows_hosts_modules_and_platforms(path: Path) -> None:
-    known = {"errors", "platforms", "wasm"}
+    known = {"columns", "errors", "platforms", "wasm"}
     assert all(name in known or name.split(".")[0] in ("hosts", "profile") for name in ours(path))
+
+
+@pytest.mark.parametrize("path", files("bench"), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_bench_knows_hosts_and_what_modules_are_verified_on(path: Path) -> None:
+    known = {"columns", "errors", "verification.samples"}
+    assert all(name in known or name.split(".")[0] in ("bench", "hosts") for name in ours(path))
 
 
 @pytest.mark.parametrize("path", files("release"), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -275,7 +282,7 @@ def test_a_step_declares_the_packages_that_its_action_imports(rule: str) -> None
 def test_every_rule_has_a_step() -> None:
     chain = {"model_fetch", "tvm_ir", "wasm_object", "model_library", "rust_wrapper", "wasm_module"}
     assert set(STEPS) == chain | {
-        *("wasm_profile", "wasm_test", "wasm_verify", "web_package"),
+        *("wasm_bench", "wasm_profile", "wasm_test", "wasm_verify", "web_package"),
         *("wasm_optimize", "wasm_release", "teaclave_bundle"),
     }
 

@@ -34,3 +34,10 @@ class BuildError(Exception):
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class LimitMissedError(BuildError):
+    """All that was asked for was done, and what was measured is not good enough."""
+
+    status = 1
+    """What a process that ends with it exits with."""

@@ -13,6 +13,7 @@ from onnx_wasm.rules import (
     rust_wrapper,
     teaclave_bundle,
     tvm_ir,
+    wasm_bench,
     wasm_model,
     wasm_module,
     wasm_object,
@@ -43,6 +44,7 @@ def generate(env):
     env["BUILDERS"]["TeaclaveBundle"] = teaclave_bundle.rule()
     env["BUILDERS"]["WasmVerify"] = wasm_verify.rule()
     env["BUILDERS"]["WasmProfile"] = wasm_profile.rule()
+    env["BUILDERS"]["WasmBench"] = wasm_bench.rule()
     env["BUILDERS"]["WasmOptimize"] = wasm_optimize.rule()
     env["BUILDERS"]["WasmRelease"] = wasm_release.rule()
     env.AddMethod(wasm_model.wasm_model, "WasmModel")

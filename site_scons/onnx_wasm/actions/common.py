@@ -15,15 +15,20 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from onnx_wasm.errors import BuildError, Problem
+from onnx_wasm.errors import BuildError, LimitMissedError, Problem
 
 FAILED = 2
+_LIMIT_MISSED = 3
+"""Between the processes of an action, where 1 is what Python ends with when it breaks off."""
+
 _PR_SET_PDEATHSIG = 1
 _OUT_OF_MEMORY = "if the system ran out of memory, have fewer steps run at once: -j1, or jobs-memory in workspace.toml"
 
 
 def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
     """Runs an action on the command line's arguments and ends the process: 0, or 2 with every problem on stderr.
+
+    It ends with 1 if all was done, but missed a limit.
 
     The action runs in a process of its own: a compiler's library that aborts leaves somebody to tidy up and tell of it.
 
@@ -42,6 +47,8 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], No
         sys.exit(_attempt(run, arguments, parser.prog))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == _LIMIT_MISSED:
+        sys.exit(LimitMissedError.status)
     if status not in (0, FAILED):
         _tidy_up(arguments)
         if status != -signal.SIGINT:
@@ -63,7 +70,7 @@ def _attempt(run: Callable[[argparse.Namespace], None], arguments: argparse.Name
         run(arguments)
     except BuildError as error:
         sys.stderr.write(f"{BuildError(_placed(it, arguments.manifest) for it in error.problems)}\n")
-        return FAILED
+        return _LIMIT_MISSED if isinstance(error, LimitMissedError) else FAILED
     except OSError as error:
         place = error.filename or arguments.manifest
         sys.stderr.write(f"{Problem(str(place), f'{step}: {error.strerror or error}')}\n")

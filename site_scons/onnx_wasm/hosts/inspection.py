@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from onnx_wasm import symbols, wasm
+from onnx_wasm.columns import table
 from onnx_wasm.errors import BuildError
 from onnx_wasm.hosts import checks
 from onnx_wasm.platforms import PLATFORMS
@@ -94,14 +94,14 @@ def to_text(found: Inspection, where: str) -> str:
     """What was found, for people."""
     module = found.module
     blocks = [
-        _table([(where, f"{found.size:,} bytes", f"sha256:{found.sha256}")]),
-        _table([("features", ", ".join(found.features) or "none that a runtime may lack")]),
-        _table([("platform", ""), *((name, _verdict(problems)) for name, problems in found.platforms.items())]),
-        _table([("import", "type"), *((it.name, it.type) for it in module.imports)] if module.imports else []),
-        _table([("export", "type"), *((it.name, it.type) for it in module.exports)]),
-        _table([("memory", ""), *(_memory(it) for it in module.memories)]),
-        _table([("section", "bytes", ""), *_shares(_sections(module), found.size)]),
-        _table([("function", "bytes", ""), *_shares(_functions(found), found.size)]),
+        table([(where, f"{found.size:,} bytes", f"sha256:{found.sha256}")]),
+        table([("features", ", ".join(found.features) or "none that a runtime may lack")]),
+        table([("platform", ""), *((name, _verdict(problems)) for name, problems in found.platforms.items())]),
+        table([("import", "type"), *((it.name, it.type) for it in module.imports)] if module.imports else []),
+        table([("export", "type"), *((it.name, it.type) for it in module.exports)]),
+        table([("memory", ""), *(_memory(it) for it in module.memories)]),
+        table([("section", "bytes", ""), *_shares(_sections(module), found.size)]),
+        table([("function", "bytes", ""), *_shares(_functions(found), found.size)]),
     ]
     return "\n".join(block for block in blocks if block)
 
@@ -151,21 +151,3 @@ def _origin(found: Inspection, index: int) -> str | None:
 
 def _shares(rows: Iterable[tuple[str, int]], whole: int) -> list[tuple[str, str, str]]:
     return [(name, f"{size:,}", f"{size / whole:.1%}") for name, size in rows]
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns side by side, numbers at the right; what is not to be printed is escaped."""
-    cells = [[_printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "".join(
-        "  ".join(_fitted(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
-        for row in cells
-    )
-
-
-def _fitted(cell: str, width: int) -> str:
-    return cell.rjust(width) if re.fullmatch(r"[\d,.]+%?", cell) else cell.ljust(width)
-
-
-def _printable(text: str) -> str:
-    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)

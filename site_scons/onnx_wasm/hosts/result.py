@@ -10,6 +10,21 @@ from onnx_wasm.errors import Problem
 
 
 @dataclass(frozen=True)
+class Taken:
+    """What a run took.
+
+    Args:
+        instantiate: Seconds until the module's instance was there.
+        run: Seconds of its function, files read and written included.
+        memory: Bytes of linear memory that it had at its end.
+    """
+
+    instantiate: float
+    run: float
+    memory: int
+
+
+@dataclass(frozen=True)
 class Result:
     """What came of a run.
 
@@ -19,6 +34,7 @@ class Result:
         file_errors: Files among the arguments that the module asked for and could not have.
         printed: What it wrote to its standard output.
         timed_out: Whether it did not return because its time was over.
+        taken: What it took; None if it did not return.
     """
 
     value: int | None
@@ -26,6 +42,7 @@ class Result:
     file_errors: tuple[Problem, ...] = ()
     printed: str = ""
     timed_out: bool = False
+    taken: Taken | None = None
 
     def __str__(self) -> str:
         """The result as Teaclave gives a task's: the value in decimal, or the trap."""
@@ -33,7 +50,9 @@ class Result:
 
 
 class Host(Protocol):
-    """Runs a module that it has loaded."""
+    """Runs a module that it has loaded. ``compiled_in`` is how many seconds its compiler took."""
+
+    compiled_in: float
 
     def run(self, arguments: Mapping[str, str], *, timeout: float | None = None) -> Result:
         """Runs the module on files.

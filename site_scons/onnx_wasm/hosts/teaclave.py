@@ -20,6 +20,7 @@ import errno
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
@@ -31,7 +32,7 @@ from wasmtime import TrapCode
 from onnx_wasm import wasm
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.hosts import checks
-from onnx_wasm.hosts.result import Result
+from onnx_wasm.hosts.result import Result, Taken
 from onnx_wasm.platforms import TEACLAVE
 
 STACK_SIZE = 160 * 1024
@@ -76,7 +77,9 @@ class TeaclaveHost:
         settings.max_wasm_stack = STACK_SIZE
         settings.epoch_interruption = True
         self._engine = wasmtime.Engine(settings)
+        start = time.perf_counter()
         self._module = wasmtime.Module(self._engine, data)
+        self.compiled_in = time.perf_counter() - start
 
     @classmethod
     def load(cls, path: Path) -> TeaclaveHost:
@@ -129,15 +132,20 @@ class TeaclaveHost:
         files = _Files(paths if inputs is None else inputs, paths if outputs is None else outputs, longest_read)
         try:
             with _deadline(self._engine, store, timeout):
+                start = time.perf_counter()
                 exports = self._instantiate(store, files)
+                instantiated = time.perf_counter()
                 memory, entrypoint = exports["memory"], exports["entrypoint"]
                 assert isinstance(memory, wasmtime.Memory)
                 assert isinstance(entrypoint, wasmtime.Func)
                 count, address = self._place_arguments(store, memory, arguments)
+                called = time.perf_counter()
                 value = _call(entrypoint, store, count, address)
+                run = time.perf_counter() - called
             if value >= 0:
                 files.put_outputs_in_place()
-            return Result(value, file_errors=tuple(files.errors))
+            taken = Taken(instantiated - start, run, memory.data_len(store))
+            return Result(value, file_errors=tuple(files.errors), taken=taken)
         except _TrapError as trap:
             return Result(None, f"Exception: {trap}", tuple(files.errors))
         except _TimeOutError:

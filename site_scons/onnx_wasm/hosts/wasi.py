@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from wasmtime import TrapCode
 
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.hosts import checks
-from onnx_wasm.hosts.result import Result
+from onnx_wasm.hosts.result import Result, Taken
 from onnx_wasm.platforms import WASI
 
 STANDARD = "-"
@@ -49,7 +50,9 @@ class WasiHost:
         settings = checks.config(_WASMTIME)
         settings.epoch_interruption = True
         self._engine = wasmtime.Engine(settings)
+        start = time.perf_counter()
         self._module = wasmtime.Module(self._engine, data)
+        self.compiled_in = time.perf_counter() - start
         self._linker = wasmtime.Linker(self._engine)
         self._linker.define_wasi()
 
@@ -94,25 +97,29 @@ class WasiHost:
             store.set_wasi(configuration)
             if memory_limit is not None:
                 store.set_limits(memory_size=memory_limit)
-            status = self._start(store, timeout)
-            if isinstance(status, Result):
-                return status
+            ended = self._start(store, timeout)
+            if isinstance(ended, Result):
+                return ended
+            status, taken = ended
             line = printed.read_text("utf-8")
             if status:
                 # Which files there must be, only the module knows.
-                return Result(-status, file_errors=tuple(errors) if status == _INPUT_NOT_OPENED else ())
+                return Result(-status, file_errors=tuple(errors) if status == _INPUT_NOT_OPENED else (), taken=taken)
             _put_in_place(arguments, staged)
-            return Result(_returned(line, self._where), printed=line)
+            return Result(_returned(line, self._where), printed=line, taken=taken)
 
-    def _start(self, store: wasmtime.Store, timeout: float | None) -> int | Result:
-        """The exit status, or the result of a run that has none."""
+    def _start(self, store: wasmtime.Store, timeout: float | None) -> tuple[int, Taken] | Result:
+        """The exit status and what the run took, or the result of a run that has none."""
         try:
             with _deadline(self._engine, store, timeout):
-                start = self._linker.instantiate(store, self._module).exports(store)["_start"]
-                assert isinstance(start, wasmtime.Func)
-                start(store)
-        except wasmtime.ExitTrap as exit_:
-            return int(exit_.code)
+                begun = time.perf_counter()
+                exports = self._linker.instantiate(store, self._module).exports(store)
+                called = time.perf_counter()
+                status = _status(exports, store)
+                run = time.perf_counter() - called
+            memory = exports["memory"]
+            assert isinstance(memory, wasmtime.Memory)
+            return status, Taken(called - begun, run, memory.data_len(store))
         except wasmtime.Trap as trap:
             if trap.trap_code is TrapCode.INTERRUPT:
                 return Result(None, f"timed out after {timeout} s", timed_out=True)
@@ -120,7 +127,17 @@ class WasiHost:
         except wasmtime.WasmtimeError as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise BuildError(Problem(self._where, f"cannot be instantiated: {reason}")) from error
-        return 0
+
+
+def _status(exports: wasmtime.InstanceExports, store: wasmtime.Store) -> int:
+    """Runs the command and gives its exit status."""
+    start = exports["_start"]
+    assert isinstance(start, wasmtime.Func)
+    try:
+        start(store)
+    except wasmtime.ExitTrap as exit_:
+        return int(exit_.code)
+    return 0
 
 
 def _stage(arguments: Mapping[str, str], folder: Path) -> tuple[dict[str, Path | None], list[Problem]]:

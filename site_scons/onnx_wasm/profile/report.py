@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from onnx_wasm.columns import table
 from onnx_wasm.profile.calls import Call
 from onnx_wasm.profile.measure import Measured
 
@@ -86,25 +87,13 @@ def as_text(profile: Profile) -> str:
     timed = profile.measured.unit == "seconds"
     head = (unit, "share", *_RATES[profile.measured.unit], "rule", "kernel")
     lines = [head, *(_cells(profile, index, factor) for index in _by_time(profile)[:_ROWS])]
-    left = len(head) - 2
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    rows = (
-        "  ".join(
-            f"{cell:>{width}}" if at < left else f"{cell:{width}}" for at, (cell, width) in _numbered(line, widths)
-        )
-        for line in lines
-    )
     more = len(profile.calls) - _ROWS
     rest = [f"… and {more} more"] if more > 0 else []
     peak = f"; peak {profile.measured.peak / 1e9:.1f} GFLOP/s" if timed else ""
     summary = f"{profile.name} on {profile.platform}: {profile.total * factor:.3f} {unit} in all{peak}"
     naive = [f"scheduled by no rule: {', '.join(profile.unscheduled)}"] if profile.unscheduled else []
     told = f"{summary} ({profile.measured.runtime})"
-    return "\n".join([*(row.rstrip() for row in rows), *rest, told, *naive]) + "\n"
-
-
-def _numbered(line: Sequence[str], widths: Sequence[int]) -> enumerate[tuple[str, int]]:
-    return enumerate(zip(line, widths, strict=True))
+    return table(lines, range(len(head) - 2)) + "\n".join([*rest, told, *naive]) + "\n"
 
 
 def _by_time(profile: Profile) -> list[int]:

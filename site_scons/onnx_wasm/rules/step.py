@@ -23,6 +23,7 @@ from SCons.Node import Node
 from SCons.Node.FS import Base, File
 
 from onnx_wasm import toolchain
+from onnx_wasm.errors import LimitMissedError
 from onnx_wasm.rules import workspace
 from onnx_wasm.strategies import local
 from onnx_wasm.strategies.action import Action
@@ -194,6 +195,8 @@ class _Run(CommandAction):  # type: ignore[misc] # SCons has no types
         read = [node for each in nodes for node in each.children(scan=False) if isinstance(node, Base)]
         its = self.action(env, nodes, [*source, *read])
         status = workspace.of(env).strategy.run(its)
+        if status == LimitMissedError.status:
+            sys.exit(status)  # SCons itself ends with 2, whatever the status of an action that failed
         how = f"Error {status}" if status >= 0 else signal.Signals(-status).name
         return BuildError(errstr=how, status=status, action=self, command=self.cmd_list) if status else 0
 

@@ -18,7 +18,7 @@ from onnx_wasm import manifest
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.manifest import Manifest
 from onnx_wasm.platforms import PLATFORMS
-from onnx_wasm.rules import release_profile, run, workspace
+from onnx_wasm.rules import release_profile, run, wasm_bench, workspace
 
 _OBJECTS_BETWEEN_LOOKS = 2_000_000
 
@@ -95,6 +95,7 @@ Targets of each model, and what they do; "all" builds every module, "test" runs 
   MODEL.verify            hold it against ONNX's own definition of it
   MODEL.run KEY=FILE...   run it on files
   MODEL.profile           show where its time goes, kernel by kernel; MODEL.PLATFORM.profile for another platform
+  MODEL.bench             measure its time, memory and size; against=OLD.json [limit=PERCENT] compares
   MODEL.release           make what is handed out: modules, SBOM, provenance, sums
   MODEL.verify-release    check that, and rebuild it from its sources
 In place of a build:
@@ -176,7 +177,9 @@ def _declare(env: Environment, model: Manifest, whole: bool) -> _Declared:
             env.Alias(f"{name}.{platform}.wasm", module)
             for chain in chains[platform]:
                 _declare_profile(env, model, platform, chain)
-        env.AlwaysBuild(env.Alias(f"{name}.profile", env.Alias(f"{name}.{model.compile.platforms[0]}.profile")))
+                _declare_bench(env, model, platform, chain, package if platform == "web" else [])
+        for kind in ("profile", "bench"):
+            env.AlwaysBuild(env.Alias(f"{name}.{kind}", env.Alias(f"{name}.{model.compile.platforms[0]}.{kind}")))
         if package:
             env.Alias(f"{name}.web", package)
         if "teaclave" in modules:
@@ -274,6 +277,23 @@ def _declare_profile(env: Environment, model: Manifest, platform: str, chain: _C
     env.AlwaysBuild(env.Alias(f"{name}.{platform}{chain.mark}.profile", report))
 
 
+def _declare_bench(env: Environment, model: Manifest, platform: str, chain: _Chain, package: list[Node]) -> None:
+    name, folder = model.model.target, chain.module.dir
+    report = folder.File(f"{name}{chain.mark}.bench.json")
+    its = [it for it in package if it.name in ("package.json", f"{name}.js") and it.dir is package[0].dir]
+    bench = env.WasmBench(
+        report,
+        [chain.module, folder.File(f"{name}{chain.mark}.interface.json"), *_params(model, chain.module), *its],
+        WASM_PLATFORM=platform,
+        TARGET_FEATURES=chain.features,
+        PARAMS_ARGUMENT=_params_argument(model),
+        RANGES=_ranges(model),
+        MANIFEST=model.path,
+        **wasm_bench.asked(report),
+    )
+    env.AlwaysBuild(env.Alias(f"{name}.{platform}{chain.mark}.bench", bench))
+
+
 def _ir(env: Environment, model: Manifest, folder: Node) -> list[Node]:
     """The model as TVM IR, the same for all modules of a platform, and its weights."""
     name = model.model.target
@@ -308,6 +328,11 @@ def _frozen(model: Manifest) -> dict[str, object]:
         "dimensions": model.dimensions,
         "values": {it.name: it.value for it in model.inputs if it.value is not None},
     }
+
+
+def _ranges(model: Manifest) -> dict[str, object]:
+    """Where inputs are drawn from, by name."""
+    return {it.name: it.range for it in model.inputs if it.range is not None}
 
 
 def _wrapper(env: Environment, model: Manifest, platform: str) -> Node:
@@ -375,7 +400,7 @@ def _verification(env: Environment, model: Manifest, module: Node) -> Node:
     how = {
         **dataclasses.asdict(model.verify),
         **_frozen(model),
-        "ranges": {it.name: it.range for it in model.inputs if it.range is not None},
+        "ranges": _ranges(model),
         "tolerances": {it.name: it.tolerance for it in model.outputs if it.tolerance is not None},
         "tests": [{"name": it.name, "inputs": it.inputs, "index": at} for at, it in model.own_tests],
         "directory": str(model.path.parent),

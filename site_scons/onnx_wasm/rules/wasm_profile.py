@@ -15,7 +15,10 @@ from onnx_wasm.rules import step, workspace
 _STEP = step.Step(
     "WasmProfile",
     "profile",
-    ("errors.py", "platforms.py", "wasm.py", "hosts", "profile", "actions/common.py", "actions/profile.py"),
+    (
+        *("columns.py", "errors.py", "platforms.py", "wasm.py", "hosts", "profile"),
+        *("actions/common.py", "actions/profile.py"),
+    ),
     ("python", "linker", "wasmtime", "numpy"),
 )
 
