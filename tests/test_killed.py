@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 import shutil
-import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
 from support import TINY, artefacts, command, copy, environment, scons, tiny
 
+from onnx_wasm.benchmarks.kills import KILLS, Kill
+
 SEED = 20
 CHANCE = random.Random(SEED)
-PATIENCE = 120
 VARIANTS = [(weights, opt_level) for weights in (1, 2) for opt_level in (0, 3)]
 """What a source can say: the seed of its weights, and ``opt-level``."""
 
@@ -31,39 +28,7 @@ def write_sources(top: Path, variant: tuple[int, int]) -> None:
     (folder / "tiny.toml").write_text(f"{TINY}\n[compile]\nopt-level = {opt_level}\n")
 
 
-def kill_scons(process: subprocess.Popen[bytes]) -> bool:
-    process.kill()
-    return process.wait() == -signal.SIGKILL
-
-
-def kill_all(process: subprocess.Popen[bytes]) -> bool:
-    os.killpg(process.pid, signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
-
-
-def kill_one(process: subprocess.Popen[bytes]) -> bool:
-    """Kills a process that the build has started: an action, its child, a tool, or what actions are forked from."""
-    others = sorted(processes_of(process.pid) - {process.pid})
-    if others:
-        os.kill(CHANCE.choice(others), signal.SIGKILL)
-    assert process.wait(PATIENCE) in (0, 2)
-    return bool(others)
-
-
-def processes_of(group: int) -> set[int]:
-    """The processes of a group."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended
-            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
-            if int(its_group) == group and state != "Z":
-                found.add(int(stat.parent.name))
-    return found
-
-
-def build_for(
-    top: Path, seconds: float, kill: Callable[[subprocess.Popen[bytes]], bool], target: str, *options: str
-) -> bool:
+def build_for(top: Path, seconds: float, kill: Kill, target: str, *options: str) -> bool:
     """Builds in a process group of its own, kills at its moment, and tells whether there was anything to kill."""
     process = subprocess.Popen(
         command("-j2", *options, target),
@@ -77,7 +42,7 @@ def build_for(
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
-        return kill(process)
+        return kill(process, CHANCE)
     return False
 
 
@@ -114,9 +79,6 @@ def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return found
 
 
-KILLS = {"all": kill_all, "scons": kill_scons, "one": kill_one}
-
-
 @pytest.mark.parametrize(
     ("kill", "moments", "options"),
     [
@@ -129,7 +91,7 @@ KILLS = {"all": kill_all, "scons": kill_scons, "one": kill_one}
     ],
 )
 def test_the_next_build_is_as_if_nothing_had_happened(
-    kill: Callable[[subprocess.Popen[bytes]], bool],
+    kill: Kill,
     moments: int,
     options: tuple[str, ...],
     prepared: Path,
@@ -161,17 +123,15 @@ def test_the_next_build_is_as_if_nothing_had_happened(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill", [kill_all, kill_scons], ids=["all", "scons"])
-def test_a_killed_compilation_of_the_wrapper_is_done_again(
-    kill: Callable[[subprocess.Popen[bytes]], bool], built: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("victim", ["all of a build", "scons"])
+def test_a_killed_compilation_of_the_wrapper_is_done_again(victim: str, built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     target = "build/teaclave/wrapper/libwrapper.a"
     expected = (top / target).read_bytes()
     (top / target).unlink()
     write_sources(top, VARIANTS[0])
     for seconds in (1.0, 2.0, 3.0):
-        assert build_for(top, seconds, kill, target)
+        assert build_for(top, seconds, KILLS[victim], target)
     scons(top, target)
     assert (top / target).read_bytes() == expected
     assert not (top / target).with_name("cargo").exists()

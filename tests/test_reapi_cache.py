@@ -10,13 +10,13 @@ from pathlib import Path
 from random import Random
 from threading import Timer
 
-import buildbox
 import grpc
 import pytest
 import reapi_server
-from buildbox import Casd
 from support import copy, scons
 
+from onnx_wasm.benchmarks import buildbox
+from onnx_wasm.benchmarks.buildbox import Casd
 from onnx_wasm.errors import BuildError
 from onnx_wasm.strategies.cache.cache import Cache
 from onnx_wasm.strategies.cache.digest import of_bytes

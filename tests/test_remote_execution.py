@@ -16,15 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import buildbox
 import grpc
 import pytest
 import reapi_server
-from buildbox import Casd
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
 from buildgrid.common.protos.google.longrunning import operations_pb2 as operations
 from support import artefacts, command, copy, edit, environment, scons
 
+from onnx_wasm.benchmarks import buildbox
+from onnx_wasm.benchmarks.buildbox import Casd
 from onnx_wasm.strategies.action import Action
 from onnx_wasm.strategies.local import Local
 from onnx_wasm.strategies.remote.server import Server

@@ -32,6 +32,7 @@ Targets of this repository:
   examples [MODELS=...]   build, test and verify the models under examples/
   verify-reproducible [MODELS=... BUILDS=2 SEED=0]  build again and again under other circumstances, and compare
   fuzz-platforms [CASES=20000 SEED=0]  feed modules of every platform what is no picture and no tensor
+  fuzz-kills [MOMENTS=100 SEED=0]  kill builds, their processes and their caches' servers, and build again
   conformance             run ONNX's tests of its operators as WebAssembly
   fuzz                    build mutants of ONNX files and manifests
 """
@@ -64,6 +65,8 @@ def declare(env: Environment) -> None:
     _command(env, "verify-reproducible", reproducible, {"PYTHONPATH": str(_SITE)})
     fuzz = ["--cases", ARGUMENTS.get("CASES", "20000"), "--seed", ARGUMENTS.get("SEED", "0")]
     _command(env, "fuzz-platforms", ["-m", "onnx_wasm.benchmarks.fuzz_platforms", *fuzz], {"PYTHONPATH": str(_SITE)})
+    kills = ["--moments", ARGUMENTS.get("MOMENTS", "100"), "--seed", ARGUMENTS.get("SEED", "0")]
+    _command(env, "fuzz-kills", ["-m", "onnx_wasm.benchmarks.kills", *kills], {"PYTHONPATH": str(_SITE)})
     env.Depends("fuzz-platforms", [env.Alias(f"mnist.{it}") for it in ("teaclave.wasm", "wasi.wasm", "web")])
     env.Depends("bench-platforms", env.Alias("mnist.web"))
     env.Depends("conformance", env.Alias("mnist.wasi.wasm"))  # it comes with a wrapper

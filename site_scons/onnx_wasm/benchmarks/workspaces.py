@@ -19,6 +19,7 @@ SCONSTRUCT = """\
 import onnx_wasm
 
 SetOption("hash_format", "sha256")
+DefaultEnvironment(tools=[])
 env = Environment(tools=["onnx_to_wasm"], toolpath=onnx_wasm.TOOLPATH)
 env.WasmWorkspace("models/*/*.toml")
 """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from SCons.Environment import Base as Environment
 from SCons.Node import Node, executed, up_to_date
-from SCons.Script import COMMAND_LINE_TARGETS, AddOption, GetOption
+from SCons.Script import COMMAND_LINE_TARGETS, AddOption, DefaultEnvironment, GetOption
 
 from onnx_wasm import toolchain, workspace_file
 from onnx_wasm.errors import BuildError
@@ -100,6 +100,7 @@ class Workspace:
 def set_up(env: Environment) -> None:
     """Opens the workspace that an environment belongs to, and adds to SCons's command line what is chosen there."""
     _add_options()
+    DefaultEnvironment()  # now: SCons lets the threads of a build make it, at once, and they break each other's
     top, build = (Path(env.Dir(folder).get_abspath()) for folder in ("#", "$ONNX_WASM_BUILD"))
     if not any(map(GetOption, ("help", "no_exec", "question"))):
         lock.hold(build)
