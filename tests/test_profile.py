@@ -7,8 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
-from support import copy, scons
+from onnx import helper
+from support import copy, model, scons
 
 from onnx_wasm.profile.calls import Call, calls_of
 
@@ -45,6 +48,33 @@ def test_the_page_asks_for_nothing_else(checkout: Path) -> None:
     kernels = {call.kernel for call in calls(checkout / "build/web/mnist/mnist.graph.json")}
     assert all(kernel in page for kernel in kernels)
     assert page.count("<svg") == 2
+
+
+def test_what_no_rule_scheduled_is_told_by_name(checkout: Path) -> None:
+    """A rule that took a kernel, but left a part of it as it stood, is no excuse."""
+    folder = checkout / "models/odd"
+    folder.mkdir()
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], axes=[1]),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    types: dict[str, tuple[str, list[int | str]]] = {"most": ("float32", [3, 1]), "y": ("float32", [3, 4])}
+    onnx.save(
+        model(nodes, {"x": ("float32", [3, 5])}, types, {"w": np.eye(5, 4, dtype="float32")}), folder / "odd.onnx"
+    )
+    text = 'schema-version = 1\n[model]\nname = "odd"\npath = "odd.onnx"\n[compile]\nplatforms = ["wasi"]\n'
+    (folder / "odd.toml").write_text(text)
+    told = scons(checkout, "odd.wasi.profile").out
+    report = json.loads((checkout / "build/wasi/odd/odd.profile.json").read_text())
+    (left,) = (call for call in report["calls"] if call["left"])
+    assert left["rule"] == "reduction"
+    assert report["unscheduled"] == [left["kernel"]]
+    line = f"not scheduled: {left['kernel']} ({', '.join(left['left'])})"
+    assert line in told.splitlines()
+    assert line in (checkout / "build/wasi/odd/odd.profile.html").read_text()
+    rows = {row.split()[-1]: row for row in told.splitlines() if " gemm " in row or " not scheduled " in row}
+    assert set(rows) == {call["kernel"] for call in report["calls"]}
+    assert " not scheduled " in rows[left["kernel"]]
 
 
 def test_a_profile_is_made_anew_whenever_it_is_asked_for(checkout: Path) -> None:

@@ -8,7 +8,7 @@ import tvm
 from tvm import tirx
 from tvm.s_tir.analysis import estimate_tir_flops
 
-from onnx_wasm.compiler.schedules import RULE
+from onnx_wasm.compiler.schedules import LEFT, RULE
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,12 @@ class Cost:
         flops: Additions, multiplications and the like on elements, each counted as one; 0 for a kernel that serves
             tensors of any extents.
         rule: The rule that scheduled it; empty if none did.
+        left: The blocks that the rule left as TVM wrote them, with spaces between.
     """
 
     flops: int
     rule: str
+    left: str
 
 
 def costs_of(loops: tvm.IRModule) -> dict[str, Cost]:
@@ -31,7 +33,10 @@ def costs_of(loops: tvm.IRModule) -> dict[str, Cost]:
     Args:
         loops: PrimFuncs, scheduled.
     """
-    return {var.name_hint: Cost(_flops(it), str(it.attrs.get(RULE, ""))) for var, it in loops.functions.items()}
+    return {
+        var.name_hint: Cost(_flops(it), *(str(it.attrs.get(key, "")) for key in (RULE, LEFT)))
+        for var, it in loops.functions.items()
+    }
 
 
 def _flops(function: tirx.PrimFunc) -> int:

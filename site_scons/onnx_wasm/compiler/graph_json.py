@@ -53,6 +53,8 @@ def dumps(plan: Plan, names: Mapping[str, Sequence[str]], costs: Mapping[str, Co
         reads = [entry(tensor) for tensor in call.reads]
         cost = costs.get(call.kernel)
         about = {"flops": str(cost.flops), "rule": cost.rule} if cost else {}
+        if cost and cost.left:
+            about["left"] = cost.left
         if call in plan.preparation:
             about["prepares"] = "1"
         add(_operator(call.kernel, reads, len(call.writes), nodes, about), call.writes)

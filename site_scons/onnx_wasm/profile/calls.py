@@ -26,6 +26,7 @@ class Call:
         bytes: How many its arguments have.
         flops: Operations on elements.
         rule: What scheduled the kernel; empty if nothing did.
+        left: Its parts that the rule left as they stood.
     """
 
     node: str
@@ -36,6 +37,12 @@ class Call:
     bytes: int
     flops: int
     rule: str
+    left: tuple[str, ...]
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a rule took it, and left no part of it as it stood."""
+        return bool(self.rule) and not self.left
 
 
 def calls_of(graph: Mapping[str, Any]) -> list[Call]:
@@ -72,6 +79,7 @@ def calls_of(graph: Mapping[str, Any]) -> list[Call]:
                 sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in shapes),
                 int(about.get("flops", 0)),
                 about.get("rule", ""),
+                tuple(about.get("left", "").split()),
             )
         )
         writer |= dict.fromkeys(writes, len(calls) - 1)

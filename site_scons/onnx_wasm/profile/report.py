@@ -16,6 +16,7 @@ from onnx_wasm.profile.measure import Measured
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _ROWS = 25
+_NOT_SCHEDULED = "not scheduled"
 _UNITS = {"seconds": ("ms", 1e3), "instructions": ("M instr", 1e-6)}
 _RATES = {"seconds": ("GFLOP/s", "of peak", "GB/s"), "instructions": ("flop/instr",)}
 
@@ -51,9 +52,15 @@ class Profile:
         return self.calls[index].flops / taken if taken else 0.0
 
     @property
-    def unscheduled(self) -> list[str]:
-        """The kernels that no rule of the compiler scheduled."""
-        return sorted({call.kernel for call in self.calls if not call.rule})
+    def unscheduled(self) -> dict[str, tuple[str, ...]]:
+        """The kernels that no rule of the compiler scheduled, or not as a whole: then with the parts that it left."""
+        return {it.kernel: it.left for it in sorted(self.calls, key=lambda it: it.kernel) if not it.scheduled}
+
+    @property
+    def told_unscheduled(self) -> str:
+        """Those, for people; empty if there are none."""
+        kernels = (f"{it} ({', '.join(left)})" if left else it for it, left in self.unscheduled.items())
+        return f"{_NOT_SCHEDULED}: {', '.join(kernels)}" if self.unscheduled else ""
 
 
 def as_json(profile: Profile) -> dict[str, Any]:
@@ -65,12 +72,13 @@ def as_json(profile: Profile) -> dict[str, Any]:
         "unit": profile.measured.unit,
         "peak_flops": profile.measured.peak,
         "total": profile.total,
-        "unscheduled": profile.unscheduled,
+        "unscheduled": list(profile.unscheduled),
         "calls": [
             {
                 "node": call.node,
                 "kernel": call.kernel,
                 "rule": call.rule,
+                "left": call.left,
                 "arguments": call.shapes,
                 "flops": call.flops,
                 "bytes": call.bytes,
@@ -91,7 +99,7 @@ def as_text(profile: Profile) -> str:
     rest = [f"… and {more} more"] if more > 0 else []
     peak = f"; peak {profile.measured.peak / 1e9:.1f} GFLOP/s" if timed else ""
     summary = f"{profile.name} on {profile.platform}: {profile.total * factor:.3f} {unit} in all{peak}"
-    naive = [f"scheduled by no rule: {', '.join(profile.unscheduled)}"] if profile.unscheduled else []
+    naive = [profile.told_unscheduled] if profile.unscheduled else []
     told = f"{summary} ({profile.measured.runtime})"
     return table(lines, range(len(head) - 2)) + "\n".join([*rest, told, *naive]) + "\n"
 
@@ -110,7 +118,13 @@ def _cells(profile: Profile, index: int, factor: float) -> tuple[str, ...]:
         )
     else:
         rates = (f"{profile.rate(index):.2f}" if call.flops else "",)
-    return (f"{taken * factor:.3f}", f"{profile.share(index):.1%}", *rates, call.rule or "none", call.kernel)
+    return (
+        f"{taken * factor:.3f}",
+        f"{profile.share(index):.1%}",
+        *rates,
+        call.rule if call.scheduled else _NOT_SCHEDULED,
+        call.kernel,
+    )
 
 
 _LANES, _LINE, _STEP = 8, 22, 7
@@ -121,7 +135,6 @@ _MARGIN = 46
 def as_page(profile: Profile) -> str:
     """A profile as one HTML page that asks for nothing else."""
     unit, factor = _UNITS[profile.measured.unit]
-    rule = f"Scheduled by no rule: {', '.join(profile.unscheduled)}." if profile.unscheduled else ""
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         model=html.escape(profile.name),
         platform=html.escape(profile.platform),
@@ -131,7 +144,7 @@ def as_page(profile: Profile) -> str:
         calls=len(profile.calls),
         unit=unit,
         heads="".join(f"<th>{it}</th>" for it in _RATES[profile.measured.unit]),
-        unscheduled=html.escape(rule),
+        unscheduled=html.escape(profile.told_unscheduled),
         roofline=_roofline(profile) if profile.measured.peak else "",
         graph=_graph(profile),
         rows="\n".join(_row(profile, index, factor) for index in range(len(profile.calls))),

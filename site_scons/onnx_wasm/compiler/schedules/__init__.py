@@ -12,7 +12,12 @@ from onnx_wasm.compiler.schedules import channels, elementwise, gemm, reduction
 RULE = "onnx_wasm.rule"
 """The attribute of a kernel that names the rule which took it; one without it stands as TVM wrote it."""
 
-Rule = Callable[[s_tir.Schedule], bool]
+LEFT = "onnx_wasm.left"
+"""The attribute of a kernel that names the blocks which its rule left as TVM wrote them, if there are such."""
+
+Rule = Callable[[s_tir.Schedule], list[str] | None]
+"""Schedules a kernel and names the blocks that it left as they stood; None if the kernel is not for this rule."""
+
 _RULES: Mapping[str, Rule] = {
     "gemm": gemm.schedule,
     "channels": channels.schedule,
@@ -44,6 +49,10 @@ def _by_rule(function: tirx.PrimFunc, name: str) -> tirx.PrimFunc | None:
     """The kernel as a rule schedules it; None if it is not for this rule, or of a form that it cannot schedule."""
     schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
     try:
-        return schedule.mod["main"].with_attr(RULE, name) if _RULES[name](schedule) else None
+        left = _RULES[name](schedule)
     except s_tir.ScheduleError:
         return None
+    if left is None:
+        return None
+    scheduled = schedule.mod["main"].with_attr(RULE, name)
+    return scheduled.with_attr(LEFT, " ".join(left)) if left else scheduled

@@ -70,20 +70,25 @@ def anchored(schedule: s_tir.Schedule, kind: str) -> tuple[s_tir.schedule.SBlock
     return anchor, schedule.get_sblock(last)
 
 
-def vectorize(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, *, unroll: bool = False) -> None:
-    """Runs a loop four elements at a time, if its extent allows; ``unroll`` writes the rest of the loop out."""
+def vectorize(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, *, unroll: bool = False) -> bool:
+    """Runs a loop four elements at a time, if its extent allows; ``unroll`` writes the rest of the loop out.
+
+    Returns:
+        Whether it allows.
+    """
     count = extent(schedule, loop)
     if count % LANES:
         if unroll:
             schedule.unroll(loop)
-        return
+        return False
     if count == LANES:
         schedule.vectorize(loop)
-        return
+        return True
     outer, inner = schedule.split(loop, [None, LANES])
     schedule.vectorize(inner)
     if unroll:
         schedule.unroll(outer)
+    return True
 
 
 def write_out(schedule: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV]) -> None:

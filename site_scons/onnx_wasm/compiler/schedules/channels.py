@@ -10,11 +10,11 @@ from onnx_wasm.compiler.schedules.blocks import anchored, extent, split_axes, ve
 _FEW_TAPS = 25
 
 
-def schedule(sch: s_tir.Schedule) -> bool:
+def schedule(sch: s_tir.Schedule) -> list[str] | None:
     """Schedules a kernel whose main block is ``channels``."""
     found = anchored(sch, CHANNELS)
     if found is None:
-        return False
+        return None
     anchor, final = found
     (row, channel), taps = split_axes(sch, anchor)
     run = next((it for it in (16, 8, 4) if extent(sch, channel) % it == 0), 1)
@@ -31,4 +31,4 @@ def schedule(sch: s_tir.Schedule) -> bool:
     if count <= _FEW_TAPS:
         for tap in taps:
             sch.unroll(tap)
-    return True
+    return [] if run > 1 else [CHANNELS]

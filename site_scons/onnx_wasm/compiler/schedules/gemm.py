@@ -11,11 +11,11 @@ _TINY = 16
 """A window over this many elements or fewer is written out."""
 
 
-def schedule(sch: s_tir.Schedule) -> bool:
+def schedule(sch: s_tir.Schedule) -> list[str] | None:
     """Schedules a kernel whose main block is ``gemm``."""
     found = anchored(sch, GEMM)
     if found is None:
-        return False
+        return None
     anchor, final = found
     rows, columns = (int(it) for it in sch.get(anchor).annotations["tile"])
     spatial, reduced = split_axes(sch, anchor)
@@ -34,7 +34,7 @@ def schedule(sch: s_tir.Schedule) -> bool:
     depth = len(outer) + 2
     write_out(sch, sch.get_loops(start)[depth:])
     write_out(sch, sch.get_loops(final)[depth:])
-    return True
+    return []
 
 
 def _taps(sch: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV]) -> int:
