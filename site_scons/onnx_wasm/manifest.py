@@ -284,6 +284,8 @@ class Compile:
             ``web``. A package for ``web`` then has two modules and loads the one that suits the place.
         deterministic (boolean, default false): Whether all machines must get the same result to the last bit, but for
             the bits of a NaN. Features that leave rounding to the machine, as ``relaxed-simd`` does, are then refused.
+        tuning (array of strings, default []): Files that say how kernels are computed quickest, below the manifest's
+            folder; ``<model>.tune`` writes them. Of several records of one kernel, the first counts.
     """
 
     platforms: tuple[str, ...] = field(
@@ -295,6 +297,7 @@ class Compile:
         default=(), metadata={"kind": List(Choice(tuple(TARGET_FEATURES)), unique=True)}
     )
     deterministic: bool = field(default=False, metadata={"kind": Boolean()})
+    tuning: tuple[str, ...] = field(default=(), metadata={"kind": List(_PATH, unique=True)})
 
 
 def _complete_compile(compile_: dict[str, Any], place: Place, found: list[Finding]) -> None:

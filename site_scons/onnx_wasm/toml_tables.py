@@ -400,5 +400,7 @@ def _told(value: object) -> str:
             return "an array"
         case dict():
             return "a table"
+        case None:  # which TOML does not have, but JSON
+            return "null"
         case _:
             return {"datetime": "a date-time", "date": "a date", "time": "a time"}[type(value).__name__]

@@ -11,8 +11,8 @@ from onnx_wasm.actions.common import main, run_tool, scratch_beside, written_who
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.platforms import PLATFORMS
 from onnx_wasm.profile import report
-from onnx_wasm.profile.calls import Call, calls_of
-from onnx_wasm.profile.measure import measure
+from onnx_wasm.profile.calls import calls_of
+from onnx_wasm.profile.measure import Linked, linking, measure
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -23,26 +23,16 @@ def run(arguments: argparse.Namespace) -> None:
         raise BuildError(Problem(str(arguments.manifest), "the model computes nothing: there is nothing to profile"))
     with scratch_beside(arguments.report) as scratch:
         module = scratch / "kernels.wasm"
-        _link(arguments, calls, module)
+        command = linking(calls, [arguments.object, arguments.wrapper], module)
+        run_tool([*arguments.linker, *command], str(arguments.manifest))
         platform = PLATFORMS[arguments.platform].with_features(arguments.target_feature)
-        measured = measure(module, arguments.params, calls, graph["areas"], platform, scratch)
+        measured = measure([Linked(module, arguments.params, calls, graph["areas"])], platform, scratch)
     name = arguments.object.name.removesuffix(".o")
     profile = report.Profile(name, arguments.platform, tuple(calls), measured)
     with written_whole(arguments.report, arguments.page) as (report_file, page):
         report_file.write_text(json.dumps(report.as_json(profile), indent=1) + "\n", encoding="utf-8")
         page.write_text(report.as_page(profile), encoding="utf-8")
     sys.stdout.write(f"{report.as_text(profile)}{arguments.page}\n")
-
-
-def _link(arguments: argparse.Namespace, calls: list[Call], module: Path) -> None:
-    """Links the object alone, with what it calls of the wrapper's, and exports every kernel."""
-    command = [
-        *arguments.linker,
-        *("--no-entry", "--gc-sections", "--stack-first", "--export=__heap_base"),
-        *(f"--export={kernel}" for kernel in sorted({call.kernel for call in calls})),
-        *(str(arguments.object), str(arguments.wrapper), "-o", str(module)),
-    ]
-    run_tool(command, str(arguments.manifest))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from onnx_wasm import tuning
 from onnx_wasm.actions.common import importing, main, written_whole
 from onnx_wasm.platforms import PLATFORMS
 
@@ -23,6 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.executor,
             str(arguments.manifest),
             pipeline.ObjectFiles(*outputs),
+            tuning.load_all(arguments.tuning),
         )
 
 
@@ -34,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--target-feature", action="append", default=[], help="an optional one of the platform's")
     parser.add_argument("--opt-level", type=int, choices=range(4), required=True)
     parser.add_argument("--executor", choices=("aot", "graph"), required=True)
+    parser.add_argument("--tuning", type=Path, action="append", default=[], help="a file of records about kernels")
     parser.add_argument("--object", type=Path, required=True, help="the object to write")
     parser.add_argument("--graph", type=Path, required=True, help="the graph JSON to write")
     parser.add_argument("--params", type=Path, required=True, help="the parameters to write")

@@ -16,38 +16,51 @@ from onnx_wasm.compiler.graph.fold_constants import fold_constants
 from onnx_wasm.compiler.graph.products import matrix_products
 from onnx_wasm.compiler.graph.simplify import simplify
 from onnx_wasm.compiler.schedules import schedule_kernels
+from onnx_wasm.tuning import Choose, Kernel
 
 
-def to_loops(module: tvm.IRModule, target: tvm.target.Target) -> tuple[relax.Function, tvm.IRModule]:
+def to_loops(module: tvm.IRModule, target: tvm.target.Target, choose: Choose) -> tuple[relax.Function, tvm.IRModule]:
     """Lowers a Relax module.
 
     Args:
         module: ``main`` with static shapes and weights as constants, and kernels of its own where the importer made
             some.
         target: What the kernels will be compiled for.
+        choose: How kernels are to be computed, where that was measured.
 
     Returns:
         ``main``, which now only allocates tensors, views them under another shape and calls kernels that write
         their last arguments; and those kernels.
     """
     with target:
-        lowered = Sequential([*_GRAPH, *_OPERATORS_TO_KERNELS, *_KERNELS_TO_CALLS])(module)
+        lowered = Sequential([*_graph(choose), *_OPERATORS_TO_KERNELS, *_KERNELS_TO_CALLS])(module)
     kernels = {var: it for var, it in lowered.functions.items() if isinstance(it, tirx.PrimFunc)}
     return lowered["main"], tvm.IRModule(kernels)
 
 
-def _as_pass(rewrite: Callable[[tvm.IRModule], tvm.IRModule]) -> Pass:
-    return module_pass(lambda module, _: rewrite(module), opt_level=0, name=rewrite.__name__)
+def kernels_of(module: tvm.IRModule, target: tvm.target.Target) -> list[Kernel]:
+    """The kernels of a module that there is something to choose about, as ``to_loops`` would ask: each once."""
+    asked: dict[Kernel, None] = {}
+    with target:
+        Sequential(_graph(asked.setdefault))(module)
+    return list(asked)
 
 
-_GRAPH = (
-    _as_pass(simplify),
-    _as_pass(fold_constants),
-    rt.DeadCodeElimination(),
-    _as_pass(fold_batch_norm),
-    _as_pass(channels_last),
-    _as_pass(matrix_products),
-)
+def _as_pass(rewrite: Callable[..., tvm.IRModule], *more: object) -> Pass:
+    return module_pass(lambda module, _: rewrite(module, *more), opt_level=0, name=rewrite.__name__)
+
+
+def _graph(choose: Choose) -> tuple[Pass, ...]:
+    return (
+        _as_pass(simplify),
+        _as_pass(fold_constants),
+        rt.DeadCodeElimination(),
+        _as_pass(fold_batch_norm),
+        _as_pass(channels_last, choose),
+        _as_pass(matrix_products, choose),
+    )
+
+
 _OPERATORS_TO_KERNELS = (
     rt.DecomposeOpsForInference(),
     rt.CanonicalizeBindings(),

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tvm
 
-from onnx_wasm.compiler import codegen, frontend, graph_json, importer, intrinsics, lowering, params, targets, weights
+from onnx_wasm.compiler import (
+    alone,
+    codegen,
+    frontend,
+    graph_json,
+    importer,
+    intrinsics,
+    lowering,
+    params,
+    targets,
+    weights,
+)
 from onnx_wasm.compiler.costs import costs_of
 from onnx_wasm.compiler.kernels import as_c_functions
 from onnx_wasm.compiler.plan import plan
 from onnx_wasm.compiler.tvm_errors import told
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.platforms import Platform
+from onnx_wasm.tuning import Choice, Choose, Kernel, Record, chooser
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,14 @@ class ObjectFiles:
 
 
 def to_object(
-    ir: Path, weights_file: Path, platform: Platform, opt_level: int, executor: str, label: str, outputs: ObjectFiles
+    ir: Path,
+    weights_file: Path,
+    platform: Platform,
+    opt_level: int,
+    executor: str,
+    label: str,
+    outputs: ObjectFiles,
+    records: Iterable[Record] = (),
 ) -> None:
     """Compiles TVM IR to one wasm32 object.
 
@@ -98,15 +117,64 @@ def to_object(
         executor: ``aot`` or ``graph``.
         label: What messages call the model.
         outputs: The files to write.
+        records: What tuning found of kernels.
 
     Raises:
         BuildError: Something in the model cannot be compiled ahead of time.
     """
     intrinsics.register()
     target = targets.wasm_target(platform, opt_level)
-    module = importer.with_weights(tvm.ir.load_json(ir.read_text(encoding="utf-8")), weights.load(weights_file))
     with told(label, "compile this model"):
-        _compile(module, platform, target, executor, label, outputs)
+        _compile(_read(ir, weights_file), platform, target, executor, label, outputs, chooser(records, platform))
+
+
+def tunable(ir: Path, weights_file: Path, platform: Platform, label: str) -> list[Kernel]:
+    """The kernels of a model that there is something to choose about, each once.
+
+    Args:
+        ir: What ``to_ir`` wrote.
+        weights_file: The weights beside it.
+        platform: Where the module will run.
+        label: What messages call the model.
+
+    Raises:
+        BuildError: Something in the model cannot be compiled ahead of time.
+    """
+    intrinsics.register()
+    with told(label, "compile this model"):
+        return lowering.kernels_of(_read(ir, weights_file), targets.wasm_target(platform, _OPT_LEVEL))
+
+
+def kernel_to_object(
+    kernel: Kernel, choice: Choice | None, platform: Platform, opt_level: int, label: str, outputs: ObjectFiles
+) -> None:
+    """Compiles a model of one kernel, with weights of no meaning.
+
+    Args:
+        kernel: The kernel.
+        choice: How it is to be computed; None for as without a record.
+        platform: Where it will run.
+        opt_level: LLVM's, 0 to 3.
+        label: What messages call the kernel.
+        outputs: The files to write.
+
+    Raises:
+        BuildError: It cannot be compiled.
+    """
+    intrinsics.register()
+    target = targets.wasm_target(platform, opt_level)
+    with told(label, "compile this kernel"):
+        with target:
+            module = alone.module_of(kernel, choice)
+        _compile(module, platform, target, "aot", label, outputs, {kernel: choice}.get)
+
+
+_OPT_LEVEL = 3
+"""Passes over graphs do not ask for it."""
+
+
+def _read(ir: Path, weights_file: Path) -> tvm.IRModule:
+    return importer.with_weights(tvm.ir.load_json(ir.read_text(encoding="utf-8")), weights.load(weights_file))
 
 
 def _compile(
@@ -116,8 +184,9 @@ def _compile(
     executor: str,
     label: str,
     outputs: ObjectFiles,
+    choose: Choose,
 ) -> None:
-    calls, loops = lowering.to_loops(module, target)
+    calls, loops = lowering.to_loops(module, target, choose)
     if executor == "aot":
         kernels = as_c_functions(loops, target)
         scratch = {name: kernel.scratch for name, kernel in kernels.items()}

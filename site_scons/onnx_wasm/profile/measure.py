@@ -34,13 +34,30 @@ _NODE = Path(__file__).with_name("node.mjs")
 
 
 @dataclass(frozen=True)
+class Linked:
+    """Kernels that can run.
+
+    Args:
+        module: They, linked, each exported by its name, with ``memory`` and ``__heap_base``.
+        params: The weights that they read.
+        calls: What is run of them.
+        sizes: Bytes of each area.
+    """
+
+    module: Path
+    params: Path
+    calls: Sequence[Call]
+    sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Measured:
     """What was measured.
 
     Args:
         runtime: In what.
         unit: ``seconds`` or ``instructions``.
-        calls: How many of them each call takes.
+        calls: How many of them each call takes, of one module after the other.
         peak: Operations a second of a loop that only multiplies and adds vectors of float32; 0 for instructions.
     """
 
@@ -50,38 +67,50 @@ class Measured:
     peak: float = 0
 
 
-def measure(
-    module: Path, params: Path, calls: Sequence[Call], sizes: Mapping[str, int], platform: Platform, scratch: Path
-) -> Measured:
-    """Runs every call alone, in order.
+def linking(calls: Sequence[Call], files: Sequence[Path], module: Path) -> list[str]:
+    """What a linker is told to make a module of kernels alone, with what they call of the wrapper's.
 
     Args:
-        module: The kernels, linked, each exported by its name, with ``memory`` and ``__heap_base``.
-        params: The model's weights.
-        calls: What the model runs.
-        sizes: Bytes of each area.
-        platform: Where the model is to run.
-        scratch: An empty folder.
+        calls: What is run of them: their kernels are exported.
+        files: The object, then the wrapper's library.
+        module: The module to write.
+    """
+    return [
+        *("--no-entry", "--gc-sections", "--stack-first", "--export=__heap_base"),
+        *(f"--export={kernel}" for kernel in sorted({call.kernel for call in calls})),
+        *(*map(str, files), "-o", str(module)),
+    ]
+
+
+def measure(modules: Sequence[Linked], platform: Platform, scratch: Path) -> Measured:
+    """Runs every call alone, in order and turn about.
+
+    Args:
+        modules: What is measured; several are held against each other.
+        platform: Where they are to run.
+        scratch: A folder.
 
     Raises:
         BuildError: The runtime is not there, or failed.
     """
     if not platform.host:
-        return _in_node(module, params, calls, sizes, scratch, "relaxed-simd" in platform.features)
-    return _in_wasmtime(module, params, calls, sizes, platform)
+        return _in_node(modules, scratch, "relaxed-simd" in platform.features)
+    return _in_wasmtime(modules, platform)
 
 
-def _in_node(
-    module: Path, params: Path, calls: Sequence[Call], sizes: Mapping[str, int], scratch: Path, relaxed: bool
-) -> Measured:
-    node = shutil.which("node")
+def _in_node(modules: Sequence[Linked], scratch: Path, relaxed: bool) -> Measured:
+    node, module = shutil.which("node"), modules[0].module
     if node is None:
-        raise BuildError(Problem(str(module), "a profile for the web needs node", "./sconsw setup dev brings it"))
-    files = {"driver": scratch / "driver.wasm", "peak": scratch / "peak.wasm"}
-    files["driver"].write_bytes(driver(calls))
-    files["peak"].write_bytes(peak(relaxed=relaxed))
-    paths = {name: str(path) for name, path in (*files.items(), ("module", module), ("params", params))}
-    given = {**paths, "sizes": {area: sizes[area] for area in AREAS}, "calls": len(calls), "target": _TARGET * 1000}
+        raise BuildError(Problem(str(module), "to measure for the web needs node", "./sconsw setup dev brings it"))
+    described = []
+    (scratch / "peak.wasm").write_bytes(peak(relaxed=relaxed))
+    for index, it in enumerate(modules):
+        calling = scratch / f"driver{index}.wasm"
+        calling.write_bytes(driver(it.calls))
+        paths = {"module": str(it.module), "driver": str(calling), "params": str(it.params)}
+        sizes = {area: it.sizes[area] for area in AREAS}
+        described.append({**paths, "sizes": sizes, "calls": len(it.calls)})
+    given = {"modules": described, "peak": str(scratch / "peak.wasm"), "target": _TARGET * 1000}
     command = [node, str(_NODE)]
     done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -91,25 +120,14 @@ def _in_node(
     return Measured(f"Node.js {found['version']}", "seconds", times, PEAK_FLOPS / (found["peak"] / 1000))
 
 
-def _in_wasmtime(
-    module: Path, params: Path, calls: Sequence[Call], sizes: Mapping[str, int], platform: Platform
-) -> Measured:
+def _in_wasmtime(modules: Sequence[Linked], platform: Platform) -> Measured:
     settings = checks.config(platform)
     settings.consume_fuel = interpreted = "simd128" not in platform.features
     engine = wasmtime.Engine(settings)
     with wasmtime.Store(engine) as store:
         if interpreted:
             store.set_fuel(_FUEL)
-        model = wasmtime.Instance(store, wasmtime.Module(engine, module.read_bytes()), []).exports(store)
-        areas = _place(store, model, sizes, params)
-        linker = wasmtime.Linker(engine)
-        for area, address in areas.items():
-            kind = wasmtime.GlobalType(wasmtime.ValType.i32(), False)
-            linker.define(store, "areas", area, wasmtime.Global(store, kind, wasmtime.Val.i32(address)))
-        for kernel in {call.kernel: None for call in calls}:
-            linker.define(store, "model", kernel, model[kernel])
-        timed = linker.instantiate(store, wasmtime.Module(engine, driver(calls))).exports(store)
-        functions = [timed[str(index)] for index in range(len(calls))]
+        functions = [function for it in modules for function in _functions(store, engine, it)]
         for function in functions:
             function(store, 2)
         if interpreted:
@@ -117,9 +135,22 @@ def _in_wasmtime(
         registers = wasmtime.Instance(
             store, wasmtime.Module(engine, peak(relaxed="relaxed-simd" in platform.features)), []
         )
-        best = _best(functools.partial(registers.exports(store)["peak"], store))
-        seconds = tuple(_best(functools.partial(it, store)) for it in functions)
-    return Measured(f"wasmtime {version('wasmtime')}", "seconds", seconds, PEAK_FLOPS / best)
+        functions.append(registers.exports(store)["peak"])
+        *seconds, best = _least([functools.partial(it, store) for it in functions])
+    return Measured(f"wasmtime {version('wasmtime')}", "seconds", tuple(seconds), PEAK_FLOPS / best)
+
+
+def _functions(store: wasmtime.Store, engine: wasmtime.Engine, it: Linked) -> list[Callable[..., object]]:
+    """For each call what makes it, as often as it is told."""
+    model = wasmtime.Instance(store, wasmtime.Module(engine, it.module.read_bytes()), []).exports(store)
+    linker = wasmtime.Linker(engine)
+    for area, address in _place(store, model, it.sizes, it.params).items():
+        kind = wasmtime.GlobalType(wasmtime.ValType.i32(), False)
+        linker.define(store, "areas", area, wasmtime.Global(store, kind, wasmtime.Val.i32(address)))
+    for kernel in {call.kernel: None for call in it.calls}:
+        linker.define(store, "model", kernel, model[kernel])
+    timed = linker.instantiate(store, wasmtime.Module(engine, driver(it.calls))).exports(store)
+    return [timed[str(index)] for index in range(len(it.calls))]
 
 
 def _place(
@@ -146,16 +177,20 @@ def _fuel(store: wasmtime.Store, call: Callable[..., object]) -> float:
     return float(before - store.get_fuel())
 
 
-def _best(call: Callable[[int], object]) -> float:
-    """Seconds of one turn: the least of several rounds, as what disturbs a run only ever makes it longer."""
+def _least(calls: Sequence[Callable[[int], object]]) -> list[float]:
+    """Seconds that each takes: the least of several rounds, as what disturbs a run only ever makes it longer."""
 
-    def seconds(times: int) -> float:
+    def seconds(call: Callable[[int], object], times: int) -> float:
         start = time.perf_counter()
         call(times)
         return time.perf_counter() - start
 
-    times, took = 1, seconds(1)
-    while took < _TARGET:
-        times *= 2
-        took = seconds(times)
-    return min(took, *(seconds(times) for _ in range(_ROUNDS))) / times
+    def enough(call: Callable[[int], object]) -> int:
+        times = 1
+        while seconds(call, times) < _TARGET:
+            times *= 2
+        return times
+
+    times = [enough(call) for call in calls]
+    rounds = [[seconds(*it) for it in zip(calls, times, strict=True)] for _ in range(_ROUNDS)]
+    return [min(took) / count for *took, count in zip(*rounds, times, strict=True)]

@@ -1,5 +1,5 @@
-// Times every call of a model's kernels in V8. Standard input: JSON { module, driver, peak, params, sizes, calls, target }:
-// paths, the sizes of the areas, the number of calls, and the milliseconds that each is timed for at least.
+// Times every call of kernels in V8. Standard input: JSON { modules: [{ module, driver, params, sizes, calls }], peak,
+// target }: paths, the sizes of the areas, the number of calls, and the milliseconds that each is timed for at least.
 // Standard output: JSON { version, calls: [milliseconds], peak: milliseconds of a turn of its loop }.
 
 import { readFileSync } from "node:fs";
@@ -7,22 +7,26 @@ import { setFlagsFromString } from "node:v8";
 
 setFlagsFromString("--experimental-wasm-relaxed-simd"); // Node.js has it without a flag since 21
 
-const { module, driver, peak, params, sizes, calls, target } = JSON.parse(readFileSync(0, "utf8"));
+const { modules, peak, target } = JSON.parse(readFileSync(0, "utf8"));
 const ROUNDS = 7;
 
 const compile = (path) => WebAssembly.compile(readFileSync(path));
-const { exports: model } = await WebAssembly.instantiate(await compile(module));
-const areas = {};
-let end = model.__heap_base.value;
-for (const [area, size] of Object.entries(sizes)) {
-  areas[area] = Math.ceil(end / 64) * 64;
-  end = areas[area] + size;
+
+/** For each call of a module what makes it, as often as it is told. */
+async function functions({ module, driver, params, sizes, calls }) {
+  const { exports: model } = await WebAssembly.instantiate(await compile(module));
+  const areas = {};
+  let end = model.__heap_base.value;
+  for (const [area, size] of Object.entries(sizes)) {
+    areas[area] = Math.ceil(end / 64) * 64;
+    end = areas[area] + size;
+  }
+  const missing = end - model.memory.buffer.byteLength;
+  if (missing > 0) model.memory.grow(Math.ceil(missing / 65536));
+  new Uint8Array(model.memory.buffer).set(readFileSync(params), areas.params);
+  const { exports: timed } = await WebAssembly.instantiate(await compile(driver), { areas, model });
+  return Array.from({ length: calls }, (_, index) => timed[index]);
 }
-const missing = end - model.memory.buffer.byteLength;
-if (missing > 0) model.memory.grow(Math.ceil(missing / 65536));
-new Uint8Array(model.memory.buffer).set(readFileSync(params), areas.params);
-const { exports: timed } = await WebAssembly.instantiate(await compile(driver), { areas, model });
-const { exports: registers } = await WebAssembly.instantiate(await compile(peak));
 
 function measure(call, times) {
   const start = performance.now();
@@ -30,18 +34,22 @@ function measure(call, times) {
   return performance.now() - start;
 }
 
-/** The least of several rounds: what disturbs a run only ever makes it longer. */
-function best(call) {
+/** How often a call is made for a round to last. */
+function enough(call) {
   let times = 1;
-  let took = measure(call, 1);
-  while (took < target) {
-    times *= 2;
-    took = measure(call, times);
-  }
-  const rounds = Array.from({ length: ROUNDS }, () => measure(call, times));
-  return Math.min(took, ...rounds) / times;
+  while (measure(call, times) < target) times *= 2;
+  return times;
 }
 
-for (let index = 0; index < calls; index++) timed[index](2); // everything is compiled, the workspace holds real values
-const found = Array.from({ length: calls }, (_, index) => best(timed[index]));
-process.stdout.write(JSON.stringify({ version: process.versions.node, calls: found, peak: best(registers.peak) }));
+/** The least of several rounds: what disturbs a run only ever makes it longer. */
+function least(calls) {
+  const times = calls.map(enough);
+  const rounds = Array.from({ length: ROUNDS }, () => calls.map((call, index) => measure(call, times[index])));
+  return calls.map((_, index) => Math.min(...rounds.map((took) => took[index])) / times[index]);
+}
+
+const timed = (await Promise.all(modules.map(functions))).flat();
+for (const call of timed) call(2); // everything is compiled, the workspace holds real values
+const { exports: registers } = await WebAssembly.instantiate(await compile(peak));
+const found = least([...timed, registers.peak]);
+process.stdout.write(JSON.stringify({ version: process.versions.node, calls: found.slice(0, -1), peak: found.at(-1) }));

@@ -91,6 +91,7 @@ def declare(
     assert crates is not None  # has been checked
     vectors = sorted({file for _, test in model.own_tests for file in (*test.inputs.values(), *test.outputs.values())})
     data = [onnx.dir.File(file).path for file in (*model.model.data, *external_data.locations(onnx.get_abspath()))]
+    tuning = [str(folder / file) for file in model.compile.tuning]
     requirements = [path for path in ("requirements-full.lock", "requirements.lock") if Path(path).exists()][:1]
     release = {
         "name": model.model.target,
@@ -103,14 +104,17 @@ def declare(
         "vectors": {file: str(folder / file) for file in vectors},
         "model": [onnx.path, *dict.fromkeys(data)],
         "built": built,
-        "materials": {f"wrapper/{path.relative_to(WRAPPER).as_posix()}": str(path) for path in _wrapper()},
+        "materials": {
+            **{f"wrapper/{path.relative_to(WRAPPER).as_posix()}": str(path) for path in _wrapper()},
+            **dict(zip(tuning, tuning, strict=True)),
+        },
         "lock": lock.NAME,
         "requirements": requirements,
         "cargo_lock": str(WRAPPER / "Cargo.lock"),
         "crates": str(crates.path),
         "license_text": str(_license()),
     }
-    paths = [model.path, lock.NAME, *requirements, *(folder / file for file in vectors)]
+    paths = [model.path, lock.NAME, *requirements, *tuning, *(folder / file for file in vectors)]
     archive = env.WasmRelease(
         f"{_folder(model)}{ARCHIVE_SUFFIX}",
         [*read, onnx, *(env.fs.File(str(path), env.fs.Top) for path in paths)],

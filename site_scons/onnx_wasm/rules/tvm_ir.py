@@ -17,7 +17,10 @@ from onnx_wasm.rules import step
 _STEP = step.Step(
     "TvmIr",
     "tvm_ir",
-    ("errors.py", "platforms.py", "actions/common.py", "actions/tvm_ir.py", "compiler"),
+    (
+        *("errors.py", "platforms.py", "toml_tables.py", "tuning.py"),
+        *("actions/common.py", "actions/tvm_ir.py", "compiler"),
+    ),
     ("python", "tvm", "onnx", "numpy", "safetensors"),
     memory=step.Memory(240_000_000, 5),
 )

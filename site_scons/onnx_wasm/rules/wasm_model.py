@@ -18,7 +18,7 @@ from onnx_wasm import manifest
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.manifest import Manifest
 from onnx_wasm.platforms import PLATFORMS
-from onnx_wasm.rules import release_profile, run, wasm_bench, workspace
+from onnx_wasm.rules import release_profile, run, tune, wasm_bench, workspace
 
 _OBJECTS_BETWEEN_LOOKS = 2_000_000
 
@@ -26,7 +26,8 @@ _OBJECTS_BETWEEN_LOOKS = 2_000_000
 def wasm_model(env: Environment, manifests: object) -> list[Node]:
     """Declares models: ``<model>.wasm``, ``<model>.<platform>.wasm``, ``<model>.test``, ``.verify`` and ``.run``.
 
-    One with the platform ``web`` has ``<model>.web`` too, one with ``teaclave`` ``<model>.teaclave``.
+    One with the platform ``web`` has ``<model>.web`` too, one with ``teaclave`` ``<model>.teaclave``; ``<model>.tune``
+    looks for how kernels are computed quickest.
 
     Args:
         env: The environment.
@@ -96,6 +97,7 @@ Targets of each model, and what they do; "all" builds every module, "test" runs 
   MODEL.run KEY=FILE...   run it on files
   MODEL.profile           show where its time goes, kernel by kernel; MODEL.PLATFORM.profile for another platform
   MODEL.bench             measure its time, memory and size; against=OLD.json [limit=PERCENT] compares
+  MODEL.tune [budget=S]   look for how its kernels are computed quickest; MODEL.PLATFORM.tune for another platform
   MODEL.release           make what is handed out: modules, SBOM, provenance, sums
   MODEL.verify-release    check that, and rebuild it from its sources
 In place of a build:
@@ -139,6 +141,7 @@ def _taken_names(model: Manifest, taken: dict[str, Manifest]) -> list[Problem]:
 def _missing_files(model: Manifest) -> list[Problem]:
     problems: list[Problem] = []
     files: list[tuple[tuple[str | int, ...], str]] = [(("model", "path"), model.model.path)] if model.model.path else []
+    files += [(("compile", "tuning", index), file) for index, file in enumerate(model.compile.tuning)]
     for index, test in enumerate(model.tests):
         files += [(("test", index, "inputs", key), file) for key, file in test.inputs.items()]
         files += [(("test", index, "outputs", key), file) for key, file in test.outputs.items()]
@@ -178,7 +181,8 @@ def _declare(env: Environment, model: Manifest, whole: bool) -> _Declared:
             for chain in chains[platform]:
                 _declare_profile(env, model, platform, chain)
                 _declare_bench(env, model, platform, chain, package if platform == "web" else [])
-        for kind in ("profile", "bench"):
+            _declare_tuning(env, model, platform, chains[platform][0])
+        for kind in ("profile", "bench", "tune"):
             env.AlwaysBuild(env.Alias(f"{name}.{kind}", env.Alias(f"{name}.{model.compile.platforms[0]}.{kind}")))
         if package:
             env.Alias(f"{name}.web", package)
@@ -244,7 +248,7 @@ def _chain(env: Environment, model: Manifest, platform: str, features: list[str]
     }
     compiled = env.WasmObject(
         folder.File(f"{name}.o"),
-        _ir(env, model, folder),
+        [*_ir(env, model, folder), *(_file(env, model.path.parent / it) for it in compile_.tuning)],
         OPT_LEVEL=compile_.opt_level,
         EXECUTOR=compile_.executor,
         **compiled_for,
@@ -292,6 +296,12 @@ def _declare_bench(env: Environment, model: Manifest, platform: str, chain: _Cha
         **wasm_bench.asked(report),
     )
     env.AlwaysBuild(env.Alias(f"{name}.{platform}{chain.mark}.bench", bench))
+
+
+def _declare_tuning(env: Environment, model: Manifest, platform: str, chain: _Chain) -> None:
+    compiled = [*_ir(env, model, chain.compiled[0].dir), chain.wrapper]
+    target = f"{model.model.target}.{platform}.tune"
+    env.AlwaysBuild(env.Alias(target, compiled, tune.action(env, model, platform, compiled)))
 
 
 def _ir(env: Environment, model: Manifest, folder: Node) -> list[Node]:

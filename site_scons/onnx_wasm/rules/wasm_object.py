@@ -14,7 +14,10 @@ from onnx_wasm.rules import step
 _STEP = step.Step(
     "WasmObject",
     "wasm_object",
-    ("errors.py", "platforms.py", "actions/common.py", "actions/wasm_object.py", "compiler"),
+    (
+        *("errors.py", "platforms.py", "toml_tables.py", "tuning.py"),
+        *("actions/common.py", "actions/wasm_object.py", "compiler"),
+    ),
     ("python", "tvm", "numpy", "safetensors"),
     memory=step.Memory(260_000_000, 6),
 )
@@ -26,7 +29,8 @@ def rule() -> Builder:
     Args:
         target: The object, ``build/x/mnist.o``. The graph, ``mnist.graph.json``, and the parameters, ``mnist.params``,
             are put beside it.
-        source: What ``TvmIr`` made: the IR, then the weights.
+        source: What ``TvmIr`` made: the IR, then the weights. Then tuning files, if there are any: of several records
+            of one kernel, the first counts.
         WASM_PLATFORM: Where the module will run. Default ``teaclave``.
         TARGET_FEATURES: The platform's optional features that the module uses. Default: none.
         OPT_LEVEL: LLVM's, 0 to 3. Default 3.
@@ -44,6 +48,7 @@ def _arguments(target: Sequence[File], source: Sequence[File], env: Environment)
     return step.Words(
         [
             *("--ir", source[0].path, "--weights", source[1].path),
+            *(word for file in source[2:] for word in ("--tuning", file.path)),
             *("--platform", env.get("WASM_PLATFORM", "teaclave"), *step.target_features(env)),
             *("--opt-level", str(env.get("OPT_LEVEL", 3)), "--executor", env.get("EXECUTOR", "aot")),
             *("--object", target[0].path, "--graph", target[1].path, "--params", target[2].path),

@@ -14,22 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import te, tirx
 
+from onnx_wasm.tuning import Tile
+
 GEMM = "gemm"
 _SPEED = {32: 1.0, 16: 1.0, 12: 0.99, 8: 0.93, 4: 0.65}
 """How fast tiles of each width are, measured in V8 on Zen 3: narrow ones load more for what they compute."""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """How many results one pass of the innermost loop accumulates."""
-
-    rows: int
-    columns: int
-
-    @property
-    def attributes(self) -> dict[str, list[int]]:
-        """The tile as annotations of the block."""
-        return {"tile": [self.rows, self.columns]}
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ import numpy as np
 from tvm import te, tirx
 from tvm.ir import PrimType
 
-from onnx_wasm.compiler.anchors.gemm import Tile, product_rows
+from onnx_wasm.compiler.anchors.gemm import product_rows
 from onnx_wasm.compiler.targets import has_vectors
+from onnx_wasm.tuning import Tile
 
 _LANES = 4
 _MOST = 1 << 30
@@ -136,6 +137,11 @@ _CYCLES_OF_WEIGHT = 110
 _CYCLES_OF_KEPT_WEIGHT = 30  # only read
 
 
+def ways(batch: int, out: tuple[int, int], taps: int) -> list[Tiling]:
+    """All there are for windows of this height and width, if channels fill whole vectors."""
+    return [Tiling(transform, batch, out) for transform in TRANSFORMS if transform.taps == taps]
+
+
 def choose(
     batch: int, out: tuple[int, int], channels: int, columns: int, taps: int, *, kept: bool = False
 ) -> Tiling | None:
@@ -152,12 +158,13 @@ def choose(
     Returns:
         The tiling; None if the convolution is quicker without.
     """
-    ways = [Tiling(transform, batch, out) for transform in TRANSFORMS if transform.taps == taps]
-    if not ways or channels % _LANES or columns % _LANES:
+    tilings = ways(batch, out, taps)
+    if not tilings or channels % _LANES or columns % _LANES:
         return None
     direct = taps**2 * batch * math.prod(out) * channels * columns / _LANES * _CYCLES_OF_PRODUCT
-    cycles = {it: _cycles(it, channels, columns, _CYCLES_OF_KEPT_WEIGHT if kept else _CYCLES_OF_WEIGHT) for it in ways}
-    best = min(ways, key=lambda it: cycles[it])
+    weight = _CYCLES_OF_KEPT_WEIGHT if kept else _CYCLES_OF_WEIGHT
+    cycles = {it: _cycles(it, channels, columns, weight) for it in tilings}
+    best = min(tilings, key=lambda it: cycles[it])
     return best if cycles[best] < direct else None
 
 

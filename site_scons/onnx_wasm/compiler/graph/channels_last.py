@@ -27,6 +27,7 @@ from onnx_wasm.compiler.graph.rewriter import (
     is_constant,
     shape_of,
 )
+from onnx_wasm.tuning import Choose
 
 _PICTURE = 4
 
@@ -44,14 +45,15 @@ class Matrix:
     extents: tuple[int, int, int, int]
 
 
-def channels_last(module: tvm.IRModule) -> tvm.IRModule:
+def channels_last(module: tvm.IRModule, choose: Choose) -> tvm.IRModule:
     """Applies the pass."""
-    return _ChannelsLast(module).run()
+    return _ChannelsLast(module, choose).run()
 
 
 class _ChannelsLast(Rewriter):
-    def __init__(self, module: tvm.IRModule) -> None:
+    def __init__(self, module: tvm.IRModule, choose: Choose) -> None:
         super().__init__(module)
+        self._choose = choose
         self.rules = {
             "relax.nn.conv2d": self._convolution,
             "relax.nn.max_pool2d": self._pool,
@@ -120,7 +122,7 @@ class _ChannelsLast(Rewriter):
             return None
         (n, depth, high, long), (*_, height, width) = shape_of(picture), shape_of(call)
         top, left, bottom, right = integers(attributes.padding)
-        return Convolution(
+        it = Convolution(
             picture,
             (n, high, long, depth),
             stored,
@@ -128,6 +130,7 @@ class _ChannelsLast(Rewriter):
             (top, left, bottom, right),
             int(attributes.groups),
         )
+        return replace(it, chosen=self._choose(it.kernel) if it.kernel else None)
 
     def _pool(self, call: relax.Call) -> Matrix | None:
         attributes = call.attrs

@@ -11,10 +11,12 @@ import numpy as np
 from tvm import relax, tirx
 from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
+from onnx_wasm import tuning
 from onnx_wasm.compiler.anchors import channels, gemm, winograd
 from onnx_wasm.compiler.graph.rewriter import OPAQUE, Rewriter, constant, shape_of
 from onnx_wasm.compiler.graph.stored import Stored
 from onnx_wasm.compiler.targets import has_vectors, is_resident
+from onnx_wasm.tuning import Choice, Kernel, Product, Tile
 
 _NARROW = 32
 """A window's rows of fewer elements are gathered first: a loop this short costs more than the vectors in it."""
@@ -32,6 +34,7 @@ class Convolution:
         padding: Top, left, bottom, right.
         groups: The number of groups of channels.
         shared: Whether there are so many of other extents that they had better share kernels.
+        chosen: How it is computed, if that was measured.
     """
 
     picture: relax.Expr
@@ -41,6 +44,34 @@ class Convolution:
     padding: tuple[int, int, int, int]
     groups: int
     shared: bool = False
+    chosen: Choice | None = None
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """What tuning knows it as; None if there is nothing to choose."""
+        if self.is_product:
+            return Product(self.rows, self.extents[3], self.out)
+        if self.is_depthwise:
+            return None
+        strides, dilation = self.window.strides, self.window.dilation
+        return tuning.Convolution(self.extents, (self.out, *self.taps), strides, dilation, self.padding, self.groups)
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it sees each pixel by itself."""
+        return self.groups == 1 and self.taps == self.window.strides == (1, 1) and not any(self.padding)
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether it sees each channel by itself."""
+        return self.groups == self.out == self.extents[3]
+
+    @property
+    def is_gathered(self) -> bool:
+        """Whether what its window sees is put in rows first."""
+        if self.chosen:
+            return self.chosen.way == "gathered"
+        return self.window.dilation[1] == 1 and self.taps[1] * self.extents[3] < _NARROW and has_vectors()
 
     @property
     def tiling(self) -> winograd.Tiling | None:
@@ -49,7 +80,14 @@ class Convolution:
         if self.groups > 1 or not square or self.window.strides != (1, 1) or self.window.dilation != (1, 1):
             return None
         batch, *_, depth = self.extents
+        if self.chosen:
+            ways = winograd.ways(batch, self.window.out, self.taps[0])
+            return next((it for it in ways if self.chosen.way == f"winograd-{it.transform.outputs}"), None)
         return winograd.choose(batch, self.window.out, depth, self.out, self.taps[0], kept=is_resident())
+
+    def tile(self, rows: int) -> Tile:
+        """The tile of its product, which has so many rows."""
+        return self.chosen.tile if self.chosen else gemm.choose_tile(rows, self.out // self.groups)
 
     @property
     def out(self) -> int:
@@ -101,9 +139,7 @@ def lower(rewriter: Rewriter, it: Convolution) -> relax.Expr:
 
 
 def _pointwise(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
-    if it.groups > 1 or it.taps != (1, 1) or it.window.strides != (1, 1) or any(it.padding):
-        return None
-    return _product(rewriter, "conv1x1", it.picture, it)
+    return _product(rewriter, "conv1x1", it.picture, it) if it.is_product else None
 
 
 def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
@@ -113,7 +149,7 @@ def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Ex
     batch, height, width, depth = it.extents
     (top, left, *_), (tall, wide) = it.padding, tiling.picture
     padded = _padded(rewriter, it, (top, left, tall - height - top, wide - width - left))
-    tile = gemm.choose_tile(tiling.rows, it.out)
+    tile = it.tile(tiling.rows)
     packed = rewriter.read(it.ordered(lambda weights: gemm.pack(weights, tile.columns)))
     transform, images, (down, right) = tiling.transform, batch, tiling.tiles
 
@@ -156,7 +192,7 @@ def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Ex
 
 
 def _depthwise(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
-    if not it.groups == it.out == it.extents[3]:
+    if not it.is_depthwise:
         return None
     taps = rewriter.read(it.ordered(lambda weights: weights[:, :, 0]))
     return rewriter.call_te("depthwise", channels.depthwise, _padded(rewriter, it), taps, it.window)
@@ -165,7 +201,7 @@ def _depthwise(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
 def _grouped(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
     if it.groups == 1:
         return None
-    tile = gemm.choose_tile(it.rows, it.out // it.groups)
+    tile = it.tile(it.rows)
 
     def packed_groups(weights: np.ndarray) -> np.ndarray:
         return np.stack([gemm.pack(group, tile.columns) for group in np.split(weights, it.groups, axis=-1)])
@@ -175,16 +211,16 @@ def _grouped(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
 
 
 def _gathered(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
-    depth = it.extents[3]
-    if it.window.dilation[1] > 1 or it.taps[1] * depth >= _NARROW or not has_vectors():
+    if not it.is_gathered:
         return None
-    patches = rewriter.call_te("patches", gemm.patches, _lines(rewriter, it), it.window, it.taps, depth, pattern=OPAQUE)
+    arguments = _lines(rewriter, it), it.window, it.taps, it.extents[3]
+    patches = rewriter.call_te("patches", gemm.patches, *arguments, pattern=OPAQUE)
     matrix = rewriter.emit(R.reshape(patches, (it.rows, it.terms)))
     return _product(rewriter, "conv_patches", matrix, it)
 
 
 def _direct(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
-    tile, depth = gemm.choose_tile(it.rows, it.out), it.extents[3]
+    tile, depth = it.tile(it.rows), it.extents[3]
     # Undilated, the channels of neighbouring pixels follow one another.
     shape = [*it.taps, depth, it.out] if it.window.dilation[1] > 1 else [it.taps[0], it.taps[1] * depth, it.out]
     packed = rewriter.read(it.ordered(lambda weights: gemm.pack(weights.reshape(shape), tile.columns)))
@@ -196,7 +232,7 @@ _WAYS = (_pointwise, _with_fewer_multiplications, _depthwise, _grouped, _gathere
 
 
 def _product(rewriter: Rewriter, name: str, matrix: relax.Expr, it: Convolution) -> relax.Var:
-    tile = gemm.choose_tile(it.rows, it.out)
+    tile = it.tile(it.rows)
     packed = rewriter.read(it.ordered(lambda weights: gemm.pack(weights.reshape(-1, it.out), tile.columns)))
     return rewriter.call_te(name, gemm.matmul, matrix, packed, it.out, tile)
 

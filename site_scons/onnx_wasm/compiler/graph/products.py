@@ -25,6 +25,7 @@ from onnx_wasm.compiler.graph.rewriter import (
     shape_of,
 )
 from onnx_wasm.compiler.graph.stored import Stored
+from onnx_wasm.tuning import Batched, Choose, Product, Tile
 
 _MATRIX = 2
 
@@ -42,14 +43,15 @@ class Rows:
     shape: tuple[int, ...]
 
 
-def matrix_products(module: tvm.IRModule) -> tvm.IRModule:
+def matrix_products(module: tvm.IRModule, choose: Choose) -> tvm.IRModule:
     """Applies the pass."""
-    return _Products(module).run()
+    return _Products(module, choose).run()
 
 
 class _Products(Rewriter):
-    def __init__(self, module: tvm.IRModule) -> None:
+    def __init__(self, module: tvm.IRModule, choose: Choose) -> None:
         super().__init__(module)
+        self._choose = choose
         self.rules = {
             "relax.matmul": self._matmul,
             "relax.nn.layer_norm": self._layer_norm,
@@ -92,7 +94,9 @@ class _Products(Rewriter):
 
     def _dense(self, call: relax.Call, weights: Stored) -> Rows:
         x, columns = self._matrix(call.args[0]), shape_of(call)[-1]
-        tile = gemm.choose_tile(shape_of(x)[0], columns)
+        rows, depth = shape_of(x)
+        chosen = self._choose(Product(rows, depth, columns))
+        tile = chosen.tile if chosen else gemm.choose_tile(rows, columns)
         packed = self.read(weights.laid_out(lambda it: gemm.pack(it, tile.columns)))
         return Rows(self.call_te("dense", gemm.matmul, x, packed, columns, tile), shape_of(call))
 
@@ -102,8 +106,9 @@ class _Products(Rewriter):
         if left[:-2] != right[:-2] or columns % 4:
             return None
         batch = math.prod(left[:-2])
+        chosen = self._choose(Batched(batch, left[-2], left[-1], columns))
         wide = next(it for it in (16, 8, 4) if columns % it == 0)
-        tile = gemm.Tile(min(left[-2], {16: 2, 8: 4, 4: 8}[wide]), wide)
+        tile = chosen.tile if chosen else Tile(min(left[-2], {16: 2, 8: 4, 4: 8}[wide]), wide)
         x, y = (self._reshaped(self.rewritten(it), (batch, *shape_of(it)[-2:])) for it in call.args)
         return self._reshaped(self.call_te("batched", gemm.batched, x, y, tile), shape_of(call))
 
