@@ -37,8 +37,6 @@ _LIMITS = Limits(seconds=60, memory=4 * 1000**3)
 _MARGIN_SECONDS = 5
 _MNIST = Path("models", "mnist")
 _LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-_LIGHT_NETWORKS = ("squeezenet", "shufflenet", "densenet121", "inception_v1", "inception_v2", "resnet50")
-"""Those whose weights, which are computed, take less than 100 MB."""
 
 _MANIFEST_EVERY = 4
 _SIGNS = ("Traceback", '  File "', "broke off")
@@ -152,7 +150,7 @@ def seeds() -> Seeds:
     nodes = [it.model.SerializeToString() for it in node_tests.load().values()]
     mnist = {path.name: path.read_bytes() for path in _MNIST.glob("mnist.*")}
     digits = {f"digits/{path.name}": path.read_bytes() for path in sorted((_MNIST / "digits").glob("*"))}
-    networks = [mnist["mnist.onnx"]] * 9 + [(_LIGHT / f"light_{name}.onnx").read_bytes() for name in _LIGHT_NETWORKS]
+    networks = [mnist["mnist.onnx"]] * 9 + [path.read_bytes() for path in sorted(_LIGHT.glob("*.onnx"))]
     own = (mnist.pop("mnist.toml").decode(), {**mnist, **digits})
     return Seeds(nodes, networks, [own, (_EVERYTHING, {"it.onnx": _two_inputs()})])
 
