@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
-from support import ROOT
+from support import ROOT, tiny
 
-from onnx_wasm.benchmarks import npm, platforms
+from onnx_wasm.benchmarks import compiling, npm, platforms
 from onnx_wasm.benchmarks.build import Checkout, measure
 from onnx_wasm.benchmarks.table import Row, publish
 
@@ -70,6 +71,19 @@ def test_a_table_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFi
         ]
     }
     assert publish("bench-it", rows[:1], tmp_path / "bench")
+
+
+def test_a_figure_for_the_record_has_no_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert publish("bench-it", [Row("another's time / ours", 0.4, "", None)], tmp_path)
+    assert capsys.readouterr().out.splitlines()[1].split() == ["another's", "time", "/", "ours", "0.4"]
+    assert json.loads((tmp_path / "bench-it.json").read_text())["rows"][0]["limit"] is None
+
+
+def test_a_compilation_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+    onnx.save(tiny(1), tmp_path / "tiny.onnx")
+    cost = compiling.cost(tmp_path / "tiny.onnx")
+    assert 0 < cost.seconds < 60
+    assert 50e6 < cost.peak_bytes < 600e6  # TVM is in it
 
 
 def test_builds_are_measured_with_all_limits(tmp_path: Path) -> None:

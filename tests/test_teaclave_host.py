@@ -361,6 +361,21 @@ def test_a_host_that_timed_out_runs_again() -> None:
     assert loops.run({}, timeout=60).value == 5
 
 
+def test_instructions_are_counted_from_the_start_where_that_is_asked_for() -> None:
+    less = "(local.tee 1 (i32.sub (local.get 1) (i32.const 1)))"
+    body = f"(local.set 1 (i32.const 100)) (loop $again (br_if $again {less})) (i32.const 0)"
+    used = []
+    for _ in range(2):
+        taken = TeaclaveHost(module(body), "test.wasm", count_fuel=True).run({}).taken
+        assert taken is not None
+        used.append(taken.fuel)
+    assert used[0] == used[1]
+    assert 100 < (used[0] or 0) < 1000
+    taken = host(body).run({}).taken
+    assert taken is not None
+    assert taken.fuel is None
+
+
 def test_memory_can_be_limited() -> None:
     grow = host("(memory.grow (i32.const 100))")
     megabyte = 1024 * 1024

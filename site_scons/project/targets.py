@@ -68,6 +68,7 @@ def declare(env: Environment) -> None:
     kills = ["--moments", ARGUMENTS.get("MOMENTS", "100"), "--seed", ARGUMENTS.get("SEED", "0")]
     _command(env, "fuzz-kills", ["-m", "onnx_wasm.benchmarks.kills", *kills], {"PYTHONPATH": str(_SITE)})
     env.Depends("fuzz-platforms", [env.Alias(f"mnist.{it}") for it in ("teaclave.wasm", "wasi.wasm", "web")])
+    env.Depends("bench-speed", env.Alias("mnist.teaclave.wasm"))
     env.Depends("bench-platforms", env.Alias("mnist.web"))
     env.Depends("conformance", env.Alias("mnist.wasi.wasm"))  # it comes with a wrapper
     env.Alias("test", [_wrapper_tests(env), _command(env, "pytest", ["-m", "pytest", *_pytest_words()])])

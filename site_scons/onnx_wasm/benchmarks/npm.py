@@ -35,6 +35,16 @@ ONNXRUNTIME_WEB = Package(
     "1.30.0",
     "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
 )
+TFJS_CORE = Package(
+    "@tensorflow/tfjs-core",
+    "4.22.0",
+    "sha512-LEkOyzbknKFoWUwfkr59vSB68DMJ4cjwwHgicXN0DUi3a0Vh1Er3JQqCI1Hl86GGZQvY8ezVrtDIvqR1ZFW55A==",
+)
+TFJS_BACKEND_WASM = Package(
+    "@tensorflow/tfjs-backend-wasm",
+    "4.22.0",
+    "sha512-/IYhReRIp4jg/wYW0OwbbJZG8ON87mbz0PgkiP3CdcACRSvUN0h8rvC0O3YcDtkTQtFWF/tcXq/KlVDyV49wmA==",
+)
 TYPESCRIPT = Package(
     "typescript",
     "5.9.3",

@@ -1,6 +1,6 @@
 // One model in one process: our modules and onnxruntime-web in turn, on the same input.
-// Arguments: the package of the model, its name, onnxruntime-web, the ONNX file, the number of runs, and a folder for inputs
-// and results: raw files, the tensors of each in order.
+// Arguments: the package of the model, its name, onnxruntime-web, the ONNX file, the number of runs, and a folder with
+// "inputs" and for results: raw files, the tensors of each in order.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,8 +18,13 @@ const [module, relaxedModule, model, runtime] = [
 ].map((it) => readFileSync(it));
 Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: runtime });
 
-const given = Object.fromEntries(inputs.map((it) =>
-  [it.name, Float32Array.from({ length: it.size }, (_, index) => Math.sin(index * 0.37) / 2 + 0.5)]));
+const ARRAYS = { float32: Float32Array, int64: BigInt64Array, int32: Int32Array };
+const { buffer: stored, byteOffset } = readFileSync(join(results, "inputs"));
+let read = byteOffset;
+const given = Object.fromEntries(inputs.map(({ name, dtype, size }) => {
+  const tensor = new ARRAYS[dtype](stored.slice(read, read += size * ARRAYS[dtype].BYTES_PER_ELEMENT));
+  return [name, tensor];
+}));
 
 async function timed(work) {
   const start = performance.now();
@@ -29,7 +34,7 @@ async function timed(work) {
 
 const [theirFirst, theirs] = await timed(async () => {
   const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
-  const feeds = Object.fromEntries(inputs.map((it) => [it.name, new ort.Tensor("float32", given[it.name], it.shape)]));
+  const feeds = Object.fromEntries(inputs.map((it) => [it.name, new ort.Tensor(it.dtype, given[it.name], it.shape)]));
   const run = () => session.run(feeds);
   return { run, result: await run() };
 });

@@ -20,19 +20,21 @@ class Row:
         name: What was measured.
         value: The figure.
         unit: Its unit; empty for a mere number.
-        limit: The worst value that will do.
+        limit: The worst value that will do; None for a figure that is only for the record.
         better: Whether lower or higher figures are better.
     """
 
     name: str
     value: float
     unit: str
-    limit: float
+    limit: float | None
     better: Literal["lower", "higher"] = "lower"
 
     @property
     def ok(self) -> bool:
         """Whether the figure keeps to its limit; one that is not a number does not."""
+        if self.limit is None:
+            return True
         return self.value <= self.limit if self.better == "lower" else self.value >= self.limit
 
 
@@ -65,9 +67,13 @@ def publish(
 def _text(target: str, rows: Sequence[Row]) -> str:
     cells = [(target, "value", "limit", "")]
     for row in rows:
+        value = f"{_number(row.value)} {row.unit}".rstrip()
+        if row.limit is None:
+            cells.append((row.name, value, "", ""))
+            continue
         bound = "at most" if row.better == "lower" else "at least"
         limit = f"{bound} {_number(row.limit)} {row.unit}".rstrip()
-        cells.append((row.name, f"{_number(row.value)} {row.unit}".rstrip(), limit, "ok" if row.ok else "missed"))
+        cells.append((row.name, value, limit, "ok" if row.ok else "missed"))
     widths = [max(len(line[column]) for line in cells) for column in range(3)]
     return "".join(
         f"{name:{widths[0]}}  {value:>{widths[1]}}  {limit:>{widths[2]}}  {verdict}".rstrip() + "\n"

@@ -17,11 +17,14 @@ class Taken:
         instantiate: Seconds until the module's instance was there.
         run: Seconds of its function, files read and written included.
         memory: Bytes of linear memory that it had at its end.
+        fuel: Units of wasmtime's fuel, about one for each instruction, from its start to its end; None if they were not
+            counted.
     """
 
     instantiate: float
     run: float
     memory: int
+    fuel: int | None = None
 
 
 @dataclass(frozen=True)

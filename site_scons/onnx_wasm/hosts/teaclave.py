@@ -44,6 +44,7 @@ APP_HEAP_SIZE = TEACLAVE.app_heap
 _ERROR = -1
 _OUTPUT_HANDLE = 0x4000_0000
 _LAST_HANDLE = 1023
+_FUEL = 1 << 62
 
 # How WAMR words what wasmtime reports.
 _TRAPS = {
@@ -65,17 +66,19 @@ class TeaclaveHost:
     Args:
         data: The module.
         where: The module's file, as messages call it.
+        count_fuel: Whether runs count their instructions, which makes them slower.
 
     Raises:
         BuildError: Teaclave could not load the module; every reason is named.
     """
 
-    def __init__(self, data: bytes, where: str) -> None:
+    def __init__(self, data: bytes, where: str, *, count_fuel: bool = False) -> None:
         checks.check(data, TEACLAVE, where)
         self._where = where
         settings = checks.config(TEACLAVE)
         settings.max_wasm_stack = STACK_SIZE
         settings.epoch_interruption = True
+        settings.consume_fuel = self._count_fuel = count_fuel
         self._engine = wasmtime.Engine(settings)
         start = time.perf_counter()
         self._module = wasmtime.Module(self._engine, data)
@@ -128,6 +131,8 @@ class TeaclaveHost:
         store = wasmtime.Store(self._engine)
         if memory_limit is not None:
             store.set_limits(memory_size=memory_limit)
+        if self._count_fuel:
+            store.set_fuel(_FUEL)
         paths = {value: Path(value) for value in arguments.values()}
         files = _Files(paths if inputs is None else inputs, paths if outputs is None else outputs, longest_read)
         try:
@@ -144,7 +149,8 @@ class TeaclaveHost:
                 run = time.perf_counter() - called
             if value >= 0:
                 files.put_outputs_in_place()
-            taken = Taken(instantiated - start, run, memory.data_len(store))
+            fuel = _FUEL - store.get_fuel() if self._count_fuel else None
+            taken = Taken(instantiated - start, run, memory.data_len(store), fuel)
             return Result(value, file_errors=tuple(files.errors), taken=taken)
         except _TrapError as trap:
             return Result(None, f"Exception: {trap}", tuple(files.errors))
