@@ -466,6 +466,13 @@ def test_the_workspace_is_reused(workshop: Workshop) -> None:
     assert graph["areas"]["workspace"] <= 3 * 16 * 32 * 4
 
 
+def test_tensors_that_are_together_more_than_wasm32_can_address_are_told(workshop: Workshop) -> None:
+    shape: tuple[str, list[int | str]] = (F, [400_000_000])
+    proto = model([helper.make_node("Add", ["x", "y"], ["z"])], {"x": shape, "y": shape}, {"z": shape})
+    with pytest.raises(BuildError, match=r"needs 4,800,000,\d+ bytes of memory while it runs; wasm32 has 4 GiB"):
+        workshop.graph(proto)
+
+
 def test_a_kernel_of_a_kibibyte_of_temporaries_runs(workshop: Workshop) -> None:
     """Of temporaries of just as much as TVM keeps no longer on the stack."""
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1])]

@@ -214,6 +214,14 @@ def test_weights_keep_the_width_that_they_are_stored_in(tmp_path: Path) -> None:
     assert graph.values["w"].dtype == np.float16
 
 
+@pytest.mark.parametrize("shape", [[2, 1 << 40], [0, 1 << 32]], ids=["large", "without elements"])
+def test_an_input_that_wasm32_cannot_address_is_told(shape: list[int | str], tmp_path: Path) -> None:
+    proto = model([helper.make_node("Relu", ["x"], ["y"])], {"x": (F, shape)}, {"y": (F, shape)})
+    (message,) = refused(tmp_path, proto)
+    assert message.startswith('model.toml: input "x" is ')
+    assert "wasm32 has 4 GiB of memory" in message
+
+
 def test_a_small_file_cannot_ask_for_a_large_constant(tmp_path: Path) -> None:
     size = np.array([1 << 15, 1 << 15], np.int64)
     nodes = [

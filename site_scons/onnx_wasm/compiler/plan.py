@@ -15,6 +15,7 @@ from onnx_wasm.compiler import memory
 from onnx_wasm.errors import BuildError, Problem
 
 COPY = "__copy"
+_MEMORY = 1 << 32  # bytes that wasm32 can address
 INPUTS, OUTPUTS, PARAMS, WORKSPACE = AREAS = ("inputs", "outputs", "params", "workspace")
 
 
@@ -97,7 +98,8 @@ def plan(main: relax.Function, scratch: Mapping[str, int], label: str, *, reside
         resident: Whether the workspace is kept from run to run, so that some calls can be made once.
 
     Raises:
-        BuildError: Something in ``main`` is not a call of a kernel with static shapes.
+        BuildError: Something in ``main`` is not a call of a kernel with static shapes, or all tensors together are more
+            than wasm32 can address.
     """
     reader = _Reader(label)
     inputs = reader.parameters(main)
@@ -107,7 +109,12 @@ def plan(main: relax.Function, scratch: Mapping[str, int], label: str, *, reside
     read = {tensor.buffer for call in calls for tensor in call.reads}
     params = {tensor: value for tensor, value in reader.params.items() if tensor.buffer in read}
     preparation = _preparation(calls, params, outputs) if resident else []
-    return _placed(preparation, [call for call in calls if call not in preparation], inputs, outputs, params)
+    placed = _placed(preparation, [call for call in calls if call not in preparation], inputs, outputs, params)
+    needed = sum(placed.sizes.values())
+    if needed >= _MEMORY:
+        message = f"the model needs {needed:,} bytes of memory while it runs; wasm32 has 4 GiB"
+        raise BuildError(Problem(label, message, "freeze smaller dimensions"))
+    return placed
 
 
 class _Reader:

@@ -41,9 +41,15 @@ def freeze(
             continue
         found = list(_misfits(value, shapes.get(value.name), dimensions, path, label))
         problems.extend(found)
-        if not found:
-            dtype = dtype_of(value.type.tensor_type.elem_type)
-            types[value.name] = TensorType(dtype, _frozen(value, shapes.get(value.name), dimensions))
+        if found:
+            continue
+        type_ = TensorType(
+            dtype_of(value.type.tensor_type.elem_type), _frozen(value, shapes.get(value.name), dimensions)
+        )
+        if not type_.is_addressable:
+            message = f'input "{value.name}" is {type_.nbytes} bytes ({type_}); wasm32 has 4 GiB of memory'
+            problems.append(Problem(label, message, "freeze smaller dimensions", key=("input", value.name)))
+        types[value.name] = type_
     if problems:
         raise BuildError(problems)
     return types

@@ -23,6 +23,9 @@ NARROW = ("int8", "uint8", "int16", "uint16", "float16")
 FEW = 1 << 12
 """Elements up to which that is not worth it."""
 
+_MEMORY = 1 << 32
+_COUNTABLE = 1 << 31
+
 
 @dataclass(frozen=True)
 class TensorType:
@@ -40,6 +43,11 @@ class TensorType:
     def nbytes(self) -> int:
         """The size of such a tensor in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def is_addressable(self) -> bool:
+        """Whether wasm32 can hold it: below 4 GiB, and of extents that an int32 can count."""
+        return self.nbytes < _MEMORY and all(extent < _COUNTABLE for extent in self.shape)
 
     def __str__(self) -> str:
         return f"{self.dtype} {list(self.shape)}"

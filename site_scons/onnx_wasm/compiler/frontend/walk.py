@@ -27,7 +27,6 @@ from onnx_wasm.compiler.frontend.refusal import Refusal
 from onnx_wasm.errors import BuildError, Problem
 
 _MOST_NODES = 50_000
-_MEMORY = 1 << 32  # what wasm32 can address
 WITHOUT_CONVERTER = frozenset((("", "Identity"), ("", "Constant")))
 """Operators that the walk itself makes do with."""
 
@@ -332,7 +331,7 @@ def _check_type(type_: onnx.TypeProto) -> None:
         raise Refusal("makes a tensor whose shape depends on values that only a run knows", hint)
     if static.dtype not in DTYPES:
         raise Refusal(f"makes {static.dtype}, which a module cannot compute", "convert the model to float32")
-    if static.nbytes >= _MEMORY:
+    if not static.is_addressable:
         message = f"makes a tensor of {static.nbytes} bytes ({static}); wasm32 has 4 GiB of memory"
         raise Refusal(message, "freeze smaller dimensions")
 
