@@ -20,6 +20,7 @@ from onnx_wasm.rules import (
     wasm_optimize,
     wasm_profile,
     wasm_release,
+    wasm_size,
     wasm_test,
     wasm_verify,
     wasm_workspace,
@@ -45,6 +46,7 @@ def generate(env):
     env["BUILDERS"]["WasmVerify"] = wasm_verify.rule()
     env["BUILDERS"]["WasmProfile"] = wasm_profile.rule()
     env["BUILDERS"]["WasmBench"] = wasm_bench.rule()
+    env["BUILDERS"]["WasmSize"] = wasm_size.rule()
     env["BUILDERS"]["WasmOptimize"] = wasm_optimize.rule()
     env["BUILDERS"]["WasmRelease"] = wasm_release.rule()
     env.AddMethod(wasm_model.wasm_model, "WasmModel")

@@ -97,6 +97,7 @@ Targets of each model, and what they do; "all" builds every module, "test" runs 
   MODEL.run KEY=FILE...   run it on files
   MODEL.profile           show where its time goes, kernel by kernel; MODEL.PLATFORM.profile for another platform
   MODEL.bench             measure its time, memory and size; against=OLD.json [limit=PERCENT] compares
+  MODEL.size              tell what each byte of it is for
   MODEL.tune [budget=S]   look for how its kernels are computed quickest; MODEL.PLATFORM.tune for another platform
   MODEL.release           make what is handed out: modules, SBOM, provenance, sums
   MODEL.verify-release    check that, and rebuild it from its sources
@@ -181,8 +182,9 @@ def _declare(env: Environment, model: Manifest, whole: bool) -> _Declared:
             for chain in chains[platform]:
                 _declare_profile(env, model, platform, chain)
                 _declare_bench(env, model, platform, chain, package if platform == "web" else [])
+                _declare_size(env, model, platform, chain)
             _declare_tuning(env, model, platform, chains[platform][0])
-        for kind in ("profile", "bench", "tune"):
+        for kind in ("profile", "bench", "size", "tune"):
             env.AlwaysBuild(env.Alias(f"{name}.{kind}", env.Alias(f"{name}.{model.compile.platforms[0]}.{kind}")))
         if package:
             env.Alias(f"{name}.web", package)
@@ -296,6 +298,17 @@ def _declare_bench(env: Environment, model: Manifest, platform: str, chain: _Cha
         **wasm_bench.asked(report),
     )
     env.AlwaysBuild(env.Alias(f"{name}.{platform}{chain.mark}.bench", bench))
+
+
+def _declare_size(env: Environment, model: Manifest, platform: str, chain: _Chain) -> None:
+    name, folder = f"{model.model.target}{chain.mark}", chain.module.dir
+    report = env.WasmSize(
+        folder.File(f"{name}.size.json"),
+        [chain.module, folder.File(f"{name}.symbols.json"), *([] if _params_argument(model) else chain.compiled[2:])],
+        WASM_PLATFORM=platform,
+        MANIFEST=model.path,
+    )
+    env.AlwaysBuild(env.Alias(f"{model.model.target}.{platform}{chain.mark}.size", report))
 
 
 def _declare_tuning(env: Environment, model: Manifest, platform: str, chain: _Chain) -> None:
