@@ -82,6 +82,22 @@ def main() -> None:
             sys.stdout.write(f"{path}\n")
 
 
+_QUANTISED = (
+    """\
+Products of bytes (uint8 or int8) with known weights of bytes are summed as integers, in int32: MatMulInteger,
+ConvInteger, QLinearMatMul and QLinearConv; and MatMul, Gemm and Conv (of two dimensions) whose operands
+DequantizeLinear makes, where the activations have one scale and zero point and the weights one for all or one for
+each output channel. With SIMD it is done by `i32x4.dot_i16x8_s`, two products of each lane at a time. The weights
+take a byte each in the file, but two where less their zero point they do not fit int8. What follows - the scale,
+a bias, Relu, QuantizeLinear - is part of the kernel.""",
+    """\
+The first four give the integers that ONNX defines. Between DequantizeLinear and QuantizeLinear ONNX defines a sum
+of floats; the sum of integers is exact, and one multiplication by both scales rounds it. So where the float sum
+lies at a half between two steps, the quantised result may be the other one of the two. A sum that might not fit
+int32 stays one of floats.""",
+)
+
+
 def _operators() -> Iterable[str]:
     yield (
         "What can be compiled of the operators that ONNX defines. The numbers are the versions of the operator set "
@@ -91,6 +107,8 @@ def _operators() -> Iterable[str]:
         "at once. `./sconsw conformance` runs ONNX's own tests of them."
     )
     yield "\n".join(f"- {way}: {meaning}" for way, meaning in catalogue.WAYS.items())
+    yield "## Quantised models"
+    yield from _QUANTISED
     known = catalogue.operators()
     for domain in dict.fromkeys(it.domain for it in known):
         rows = [

@@ -19,7 +19,7 @@ from onnx_wasm import interface
 from onnx_wasm.compiler import pipeline
 from onnx_wasm.hosts import checks
 from onnx_wasm.interface import Interface, Tensor
-from onnx_wasm.platforms import WASI
+from onnx_wasm.platforms import WASI, Platform
 from onnx_wasm.wasm import PAGE_SIZE
 
 PLATFORM = WASI
@@ -46,13 +46,14 @@ class Compiled:
     params: bytes
 
 
-def compiled(model: Path, folder: Path, label: str) -> Compiled:
+def compiled(model: Path, folder: Path, label: str, platform: Platform = PLATFORM) -> Compiled:
     """Takes a model through the whole compiler.
 
     Args:
         model: The ONNX file.
         folder: Where to put what is made.
         label: What messages call the model.
+        platform: What to compile for; one with no more features than ``PLATFORM`` can run here.
 
     Raises:
         BuildError: The model is refused.
@@ -60,7 +61,7 @@ def compiled(model: Path, folder: Path, label: str) -> Compiled:
     ir, weights = folder / "model.ir.json", folder / "model.weights.safetensors"
     files = pipeline.ObjectFiles(*(folder / name for name in ("model.o", "model.graph.json", "model.params")))
     pipeline.to_ir(model, pipeline.Freeze({}, {}), label, ir, weights)
-    pipeline.to_object(ir, weights, PLATFORM, _OPT_LEVEL, "aot", label, files)
+    pipeline.to_object(ir, weights, platform, _OPT_LEVEL, "aot", label, files)
     graph = json.loads(files.graph.read_text(encoding="utf-8"))
     takes_and_gives = interface.combine(graph, (), (), label)
     interface.to_descriptor(takes_and_gives, graph_size=0)

@@ -5,7 +5,8 @@ TVM asks for these after loops are vectorised, so that one definition serves sca
 measures it. The reductions of the argument are Cody and Waite's ("Software Manual for the Elementary Functions",
 1980); the polynomials were fitted by Remez's algorithm to the intervals that the comments name.
 
-``widen`` and ``narrow`` convert halves, by arithmetic on their bits.
+``widen`` and ``narrow`` convert halves, by arithmetic on their bits. ``spread`` and ``dot`` are for integers in pairs,
+which four lanes multiply and add in one instruction.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tvm
 from tvm import tirx
 
 _WIDEN, _NARROW = "tirx.onnx_wasm_widen", "tirx.onnx_wasm_narrow"
+_SPREAD, _DOT = "tirx.onnx_wasm_spread", "tirx.onnx_wasm_dot"
 _LEVEL = 120  # above TVM's own lowering for LLVM
 _PURE = 1  # CallEffectKind::kPure in TVM
 
@@ -35,11 +37,17 @@ def register() -> None:
     }
     for name, function in functions.items():
         tirx.register_intrin_lowering(f"tirx.{name}", target="llvm", f=_for_float32(function), level=_LEVEL)
-    for name, function in ((_WIDEN, _widen), (_NARROW, _narrow)):
+    own = {
+        _WIDEN: _for_halves(_widen),
+        _NARROW: _for_halves(_narrow),
+        _SPREAD: lambda call: _spread(*call.args),
+        _DOT: lambda call: _dot(*call.args),
+    }
+    for name, lowering in own.items():
         tvm.ir.register_op_attr(name, "TCallEffectKind", _PURE)
         tvm.ir.register_op_attr(name, "TVectorizable", True)
         tvm.ir.register_op_attr(name, "TScriptPrinterName", name.removeprefix("tirx."))
-        tirx.register_intrin_lowering(name, target="llvm", f=_for_halves(function))
+        tirx.register_intrin_lowering(name, target="llvm", f=lowering)
 
 
 def widen(x: tirx.Expr) -> tirx.Expr:
@@ -50,6 +58,39 @@ def widen(x: tirx.Expr) -> tirx.Expr:
 def narrow(x: tirx.Expr) -> tirx.Expr:
     """The half nearest to a float32, of two the even one."""
     return tirx.call_intrin("float16", _NARROW, x)
+
+
+def pair(first: tirx.Expr, second: tirx.Expr) -> tirx.Expr:
+    """Two int16 side by side in an int32, the first in the low half; where they are neighbours in memory, one load."""
+    low, high = (tirx.reinterpret("uint16", it).astype("uint32") for it in (first, second))
+    return tirx.reinterpret("int32", tirx.bitwise_or(low, high << tirx.const(16, "uint32")))
+
+
+def spread(bytes_: tirx.Expr) -> tirx.Expr:
+    """Two int8 that stand side by side in an int16, as a pair of int16."""
+    return tirx.call_intrin("int32", _SPREAD, bytes_)
+
+
+def dot(x: tirx.Expr, y: tirx.Expr) -> tirx.Expr:
+    """The sum of the products of two pairs of int16, in int32."""
+    return tirx.call_intrin("int32", _DOT, x, y)
+
+
+def _spread(bytes_: tirx.Expr) -> tirx.Expr:
+    if _dtype(bytes_) == "int16x4":
+        return tirx.reinterpret("int32x4", tirx.reinterpret("int8x8", bytes_).astype("int16x8"))
+    wide = bytes_.astype(_dtype(bytes_).replace("int16", "int32"))
+    low = tirx.bitwise_and((wide << _same(wide, 24)) >> _same(wide, 24), _same(wide, 0xFFFF))
+    return tirx.bitwise_or((wide >> _same(wide, 8)) << _same(wide, 16), low)
+
+
+def _dot(x: tirx.Expr, y: tirx.Expr) -> tirx.Expr:
+    if _dtype(x) == "int32x4":
+        return tirx.call_llvm_pure_intrin(
+            "int32x4", "llvm.wasm.dot", *(tirx.reinterpret("int16x8", it) for it in (x, y))
+        )
+    high, low = ([(it << _same(it, by)) >> _same(it, 16) for it in (x, y)] for by in (0, 16))
+    return high[0] * high[1] + low[0] * low[1]
 
 
 def _widen(x: tirx.Expr) -> tirx.Expr:

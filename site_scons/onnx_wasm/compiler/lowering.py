@@ -13,6 +13,7 @@ from tvm.relax import transform as rt
 from onnx_wasm.compiler.graph.batch_norm import fold_batch_norm
 from onnx_wasm.compiler.graph.channels_last import channels_last
 from onnx_wasm.compiler.graph.fold_constants import fold_constants
+from onnx_wasm.compiler.graph.integer_products import integer_products
 from onnx_wasm.compiler.graph.products import matrix_products
 from onnx_wasm.compiler.graph.simplify import simplify
 from onnx_wasm.compiler.schedules import schedule_kernels
@@ -56,6 +57,8 @@ def _graph(choose: Choose) -> tuple[Pass, ...]:
         _as_pass(fold_constants),
         rt.DeadCodeElimination(),
         _as_pass(fold_batch_norm),
+        _as_pass(integer_products),
+        rt.DeadCodeElimination(),
         _as_pass(channels_last, choose),
         _as_pass(matrix_products, choose),
     )

@@ -13,6 +13,7 @@ from typing import Any
 from tvm import te, tirx
 
 from onnx_wasm.compiler.anchors.gemm import Window
+from onnx_wasm.compiler.anchors.integers import term as term_of
 
 CHANNELS = "channels"
 
@@ -46,7 +47,7 @@ def depthwise(x: te.Tensor, weights: te.Tensor, window: Window) -> te.Tensor:
 
     def term(row: tirx.Expr, channel: tirx.Expr) -> tirx.Expr:
         image, at_height, at_width = _at(row, window, taps, (0, 0))
-        return x[image, at_height, at_width, channel] * weights[taps[0], taps[1], channel]
+        return term_of(lambda at: x(image, at_height, at_width, at), channel, weights(taps[0], taps[1], channel))
 
     rows = batch * height * width
     total = te.compute((rows, channels), lambda row, channel: te.sum(term(row, channel), axis=taps), name=CHANNELS)

@@ -2,7 +2,8 @@
 
 All of them are one block ``gemm`` that accumulates a tile of ``rows`` × ``columns`` results in registers, and a block
 that writes them. Weights are packed in panels of ``columns``, so that the innermost loop reads them in sequence (Goto
-and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008).
+and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008). What is multiplied is float32, or integers
+as ``integers`` has them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import te, tirx
 
+from onnx_wasm.compiler.anchors.integers import term as term_of
 from onnx_wasm.tuning import Tile
 
 GEMM = "gemm"
@@ -57,11 +59,11 @@ def pack(weights: np.ndarray, columns: int) -> np.ndarray:
 
 def matmul(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile) -> te.Tensor:
     """``x`` [M, K] times packed weights [panels, K, tile.columns]: [M, columns]."""
-    rows, depth = (int(extent) for extent in x.shape)
-    k = te.reduce_axis((0, depth), "k")
+    rows = int(x.shape[0])
+    k = te.reduce_axis((0, int(packed.shape[1])), "k")
 
     def term(row: tirx.Expr, column: tirx.Expr) -> tirx.Expr:
-        return x[row, k] * packed[column // tile.columns, k, column % tile.columns]
+        return term_of(lambda at: x(row, at), k, packed(column // tile.columns, k, column % tile.columns))
 
     return _product(rows, columns, int(packed.shape[0]), tile, term, [k])
 
@@ -89,11 +91,11 @@ def convolution(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, windo
         image, pixel = (0, row) if batch == 1 else (row // (height * width), row % (height * width))
         at_height = (pixel // width) * window.strides[0] + taps * window.dilation[0]
         if len(inner) == 1:
-            at_width = (pixel % width) * (window.strides[1] * channels) + inner[0]
+            start = (pixel % width) * (window.strides[1] * channels)
         else:
-            at_width = ((pixel % width) * window.strides[1] + inner[0] * window.dilation[1]) * channels + inner[1]
-        weight = packed[(column // tile.columns, taps, *inner, column % tile.columns)]
-        return x[image, at_height, at_width] * weight
+            start = ((pixel % width) * window.strides[1] + inner[0] * window.dilation[1]) * channels
+        weight = packed(column // tile.columns, taps, *inner, column % tile.columns)
+        return term_of(lambda at: x(image, at_height, start + at), inner[-1], weight)
 
     return _product(batch * height * width, columns, int(packed.shape[0]), tile, term, [taps, *inner])
 
@@ -108,7 +110,9 @@ def patches(x: te.Tensor, window: Window, taps: tuple[int, int], channels: int) 
     return te.compute((int(x.shape[0]), *window.out, taps[0], taps[1] * channels), element, name="patches")
 
 
-def grouped_convolution(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, window: Window) -> te.Tensor:
+def grouped_convolution(
+    x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, window: Window, channels: int
+) -> te.Tensor:
     """A convolution whose channels are in groups.
 
     Args:
@@ -117,12 +121,13 @@ def grouped_convolution(x: te.Tensor, packed: te.Tensor, columns: int, tile: Til
         columns: The number of output channels.
         tile: The tile.
         window: The window.
+        channels: C.
 
     Returns:
         [N·OH·OW, columns].
     """
     groups, panels, *extents = (int(extent) for extent in packed.shape[:-1])
-    batch, (height, width), depth = int(x.shape[0]), window.out, extents[-1]
+    batch, (height, width), depth = int(x.shape[0]), window.out, channels // groups
     each = columns // groups
     axes = [te.reduce_axis((0, extent), name) for extent, name in zip(extents, ("kh", "kw", "kc"), strict=True)]
     rows = batch * height * width
@@ -131,8 +136,8 @@ def grouped_convolution(x: te.Tensor, packed: te.Tensor, columns: int, tile: Til
         image, pixel = row // (height * width), row % (height * width)
         at_height = (pixel // width) * window.strides[0] + axes[0] * window.dilation[0]
         at_width = (pixel % width) * window.strides[1] + axes[1] * window.dilation[1]
-        weight = packed[(group, column // tile.columns, *axes, column % tile.columns)]
-        return x[image, at_height, at_width, group * depth + axes[2]] * weight
+        weight = packed(group, column // tile.columns, *axes, column % tile.columns)
+        return term_of(lambda at: x(image, at_height, at_width, group * depth + at), axes[2], weight)
 
     accumulated = product_rows(rows, (groups, panels * tile.columns), tile, term, axes)
     return te.compute(
@@ -145,7 +150,11 @@ def batched(x: te.Tensor, y: te.Tensor, tile: Tile) -> te.Tensor:
     batch, rows, depth = (int(extent) for extent in x.shape)
     columns = int(y.shape[2])
     k = te.reduce_axis((0, depth), "k")
-    accumulated = product_rows(rows, (batch, columns), tile, lambda row, b, column: x[b, row, k] * y[b, k, column], [k])
+
+    def term(row: tirx.Expr, b: tirx.Expr, column: tirx.Expr) -> tirx.Expr:
+        return term_of(lambda at: x(b, row, at), k, y(b, k, column))
+
+    accumulated = product_rows(rows, (batch, columns), tile, term, [k])
     return te.compute((batch, rows, columns), lambda b, row, column: accumulated[row, b, column], name="written")
 
 

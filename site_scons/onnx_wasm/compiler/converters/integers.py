@@ -1,12 +1,18 @@
-"""Operators on integers as such: convolutions of quantised tensors, and the same bits under another dtype."""
+"""Operators on integers as such: products of quantised tensors, and the same bits under another dtype.
+
+Less its zero point, a byte is an int16, and a product of two such is one whose result is int32: graph passes know it by
+that.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tvm import relax, te, tirx
+from tvm.ir import GenericConst
 
-from onnx_wasm.compiler.converters.call import Call, Converter
+from onnx_wasm.compiler.converters.call import Call, Converter, constant
 from onnx_wasm.compiler.converters.indexing import extents
 from onnx_wasm.compiler.converters.windows import Window
 from onnx_wasm.compiler.frontend.refusal import Refusal
@@ -22,8 +28,8 @@ def _conv_integer(call: Call) -> relax.Expr:
         raise Refusal(f"is a convolution of {len(shape) - 2} dimensions", "use one to three dimensions")
     window = Window.of(call, kernel[2:], shape)
     return _CONVOLUTIONS[len(shape)](
-        _centred(call, data, call.input(2), 0),
-        _centred(call, weights, call.input(3), len(shape) - 1),
+        _centred(call, data, _zero(call, 2, 0)),
+        _centred(call, weights, _zero(call, 3, len(shape) - 1)),
         strides=window.strides,
         padding=[*window.before, *window.after],
         dilation=window.dilations,
@@ -32,17 +38,30 @@ def _conv_integer(call: Call) -> relax.Expr:
     )
 
 
-def _centred(call: Call, tensor: relax.Expr, zero: relax.Expr | None, behind: int) -> relax.Expr:
-    """A tensor less its zero point, which may be one for each of the first axis."""
-    wide = call.emit(relax.op.astype(tensor, "int32"))
+def _matmul_integer(call: Call) -> relax.Expr:
+    """Of int32; a zero point is one for all, for each row of the left or for each column of the right operand."""
+    left = _centred(call, call.operand(0), _zero(call, 2, 1))
+    return relax.op.matmul(left, _centred(call, call.operand(1), _zero(call, 3, 0)), out_dtype="int32")
+
+
+def _zero(call: Call, index: int, behind: int) -> relax.Expr | None:
+    """A zero point as int16; a list of them with as many axes of one ``behind`` its own."""
+    zero = call.input(index)
     if zero is None:
-        return wide
-    zero = call.emit(relax.op.astype(zero, "int32"))
-    count = 1
-    for extent in zero.ty.shape.values:
-        count *= int(extent)
-    zero = call.emit(relax.op.reshape(zero, [count, *[1] * behind] if count > 1 else []))
-    return call.emit(relax.op.subtract(wide, zero))
+        return None
+    shape = [int(it) for it in zero.ty.shape.values]
+    count = math.prod(shape)
+    shape = [] if count == 1 else [count, *[1] * behind] if len(shape) == 1 else shape
+    known = call.value(index) if isinstance(zero, GenericConst) else None
+    if known is not None:
+        return constant(known.astype("int16").reshape(shape)) if known.any() else None
+    return call.emit(relax.op.reshape(call.emit(relax.op.astype(zero, "int16")), shape))
+
+
+def _centred(call: Call, tensor: relax.Expr, zero: relax.Expr | None) -> relax.Expr:
+    """A tensor less its zero point: of bytes, so that int16 holds it."""
+    wide = call.emit(relax.op.astype(tensor, "int16"))
+    return wide if zero is None else call.emit(relax.op.subtract(wide, zero))
 
 
 def _bit_cast(call: Call) -> relax.Expr:
@@ -59,4 +78,8 @@ def _bit_cast(call: Call) -> relax.Expr:
     return call.kernel(compute, call.operand(0), name="bit_cast")
 
 
-CONVERTERS: dict[tuple[str, str], Converter] = {("", "BitCast"): _bit_cast, ("", "ConvInteger"): _conv_integer}
+CONVERTERS: dict[tuple[str, str], Converter] = {
+    ("", "BitCast"): _bit_cast,
+    ("", "ConvInteger"): _conv_integer,
+    ("", "MatMulInteger"): _matmul_integer,
+}

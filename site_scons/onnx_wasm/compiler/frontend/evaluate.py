@@ -26,9 +26,9 @@ _EXACT = frozenset(
         *("Cast", "CastLike", "Ceil", "Clip", "Compress", "Concat", "ConstantOfShape", "Div", "Equal", "Expand"),
         *("EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual"),
         *("Identity", "IsInf", "IsNaN", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not"),
-        *("OneHot", "Or", "Pad", "Range", "Reciprocal", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Round"),
-        *("Scatter", "ScatterElements", "ScatterND", "Sign", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile"),
-        *("TopK", "Transpose", "Trilu", "Unique", "Unsqueeze", "Where", "Xor"),
+        *("OneHot", "Or", "Pad", "QuantizeLinear", "Range", "Reciprocal", "ReduceMax", "ReduceMin", "Relu"),
+        *("Reshape", "Round", "Scatter", "ScatterElements", "ScatterND", "Sign", "Slice", "Split", "Sqrt", "Squeeze"),
+        *("Sub", "Tile", "TopK", "Transpose", "Trilu", "Unique", "Unsqueeze", "Where", "Xor"),
     )
 )
 _SLOW = frozenset(("GatherElements", "GatherND", "Scatter", "ScatterElements", "ScatterND", "TopK", "Unique"))

@@ -18,6 +18,7 @@ from onnx_wasm.compiler.anchors import channels, gemm
 from onnx_wasm.compiler.graph import convolution
 from onnx_wasm.compiler.graph.convolution import Convolution
 from onnx_wasm.compiler.graph.elementwise import BINARY, UNARY
+from onnx_wasm.compiler.graph.panels import PRODUCTS
 from onnx_wasm.compiler.graph.rewriter import (
     Rewriter,
     array_of,
@@ -114,7 +115,7 @@ class _ChannelsLast(Rewriter):
         (picture, weights), attributes = call.args, call.attrs
         stored = self.stored(weights)
         if (
-            dtype_of(call) != "float32"
+            (dtype_of(picture), dtype_of(call)) not in PRODUCTS
             or stored is None
             or attributes.data_layout != "NCHW"
             or attributes.kernel_layout != "OIHW"
@@ -134,13 +135,13 @@ class _ChannelsLast(Rewriter):
 
     def _pool(self, call: relax.Call) -> Matrix | None:
         attributes = call.attrs
-        if dtype_of(call) != "float32" or attributes.layout != "NCHW":
+        kind = "max" if call.op.name == "relax.nn.max_pool2d" else "average"
+        if attributes.layout != "NCHW" or (kind == "average" and dtype_of(call) != "float32"):
             return None
         matrix = self._matrix(call.args[0])
         n, c, height, width = shape_of(call)
         padding = integers(attributes.padding)
         extents = _pair(attributes.pool_size)
-        kind = "max" if call.op.name == "relax.nn.max_pool2d" else "average"
         if kind == "average" and extents == matrix.extents[1:3] and not any(padding):
             return Matrix(self.call_te("mean", channels.mean, matrix.value, n), (n, 1, 1, c))
         window = gemm.Window((height, width), _pair(attributes.strides), _pair(attributes.dilation))

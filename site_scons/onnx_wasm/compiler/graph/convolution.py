@@ -13,6 +13,7 @@ from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
 from onnx_wasm import tuning
 from onnx_wasm.compiler.anchors import channels, gemm, winograd
+from onnx_wasm.compiler.graph.panels import fitting, panels, single
 from onnx_wasm.compiler.graph.rewriter import OPAQUE, Rewriter, constant, shape_of
 from onnx_wasm.compiler.graph.stored import Stored
 from onnx_wasm.compiler.targets import has_vectors, is_resident
@@ -48,7 +49,9 @@ class Convolution:
 
     @property
     def kernel(self) -> Kernel | None:
-        """What tuning knows it as; None if there is nothing to choose."""
+        """What tuning knows it as; None if there is nothing to choose, or nothing known."""
+        if self.is_integer:
+            return None
         if self.is_product:
             return Product(self.rows, self.extents[3], self.out)
         if self.is_depthwise:
@@ -74,10 +77,21 @@ class Convolution:
         return self.window.dilation[1] == 1 and self.taps[1] * self.extents[3] < _NARROW and has_vectors()
 
     @property
+    def is_integer(self) -> bool:
+        """Whether it is one of integers."""
+        return self.weights.dtype != "float32"
+
+    @property
     def tiling(self) -> winograd.Tiling | None:
         """How it is computed with fewer multiplications, if it is."""
         square = self.taps[0] == self.taps[1]
-        if self.groups > 1 or not square or self.window.strides != (1, 1) or self.window.dilation != (1, 1):
+        if (
+            self.is_integer
+            or self.groups > 1
+            or not square
+            or self.window.strides != (1, 1)
+            or self.window.dilation != (1, 1)
+        ):
             return None
         batch, *_, depth = self.extents
         if self.chosen:
@@ -110,10 +124,6 @@ class Convolution:
         """Products that an element of the output is the sum of."""
         return int(self.weights.values[0].size)
 
-    def ordered(self, change: Callable[[np.ndarray], np.ndarray]) -> Stored:
-        """The weights in another layout, as ``change`` makes it of [KH, KW, C / groups, O]."""
-        return self.weights.laid_out(lambda it: change(it.transpose(2, 3, 1, 0)))
-
 
 _MANY = 3
 
@@ -123,6 +133,11 @@ def many(convolutions: Iterable[Convolution]) -> set[winograd.Transform]:
     ways = {(it.tiling, it.extents[3], it.out) for it in convolutions}
     count = collections.Counter(tiling.transform for tiling, *_ in ways if tiling is not None)
     return {transform for transform, its in count.items() if its >= _MANY}
+
+
+def _ordered(weights: np.ndarray) -> np.ndarray:
+    """Weights as [KH, KW, C / groups, O]."""
+    return weights.transpose(2, 3, 1, 0)
 
 
 def lower(rewriter: Rewriter, it: Convolution) -> relax.Expr:
@@ -150,7 +165,7 @@ def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Ex
     (top, left, *_), (tall, wide) = it.padding, tiling.picture
     padded = _padded(rewriter, it, (top, left, tall - height - top, wide - width - left))
     tile = it.tile(tiling.rows)
-    packed = rewriter.read(it.ordered(lambda weights: gemm.pack(weights, tile.columns)))
+    packed = panels(rewriter, it.weights, _ordered, functools.partial(gemm.pack, columns=tile.columns))
     transform, images, (down, right) = tiling.transform, batch, tiling.tiles
 
     def by_hand(
@@ -165,14 +180,14 @@ def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Ex
             f"winograd_{name}", made, [x, constant(np.array(extents, "int32"))], shape, "winograd"
         )
 
-    panels, columns = shape_of(packed)[0], it.out
+    panel_count, columns = shape_of(packed)[0], it.out
     points = transform.extent**2
     weights = by_hand(
         "weights",
         functools.partial(winograd.weight_tiles, transform),
         packed,
-        [panels, depth * tile.columns],
-        (points, panels, depth, tile.columns),
+        [panel_count, depth * tile.columns],
+        (points, panel_count, depth, tile.columns),
     )
     tiles = by_hand(
         "picture",
@@ -194,7 +209,7 @@ def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Ex
 def _depthwise(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
     if not it.is_depthwise:
         return None
-    taps = rewriter.read(it.ordered(lambda weights: weights[:, :, 0]))
+    taps = single(rewriter, it.weights, lambda weights: _ordered(weights)[:, :, 0])
     return rewriter.call_te("depthwise", channels.depthwise, _padded(rewriter, it), taps, it.window)
 
 
@@ -206,8 +221,10 @@ def _grouped(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
     def packed_groups(weights: np.ndarray) -> np.ndarray:
         return np.stack([gemm.pack(group, tile.columns) for group in np.split(weights, it.groups, axis=-1)])
 
-    packed, padded = rewriter.read(it.ordered(packed_groups)), _padded(rewriter, it)
-    return rewriter.call_te("conv_grouped", gemm.grouped_convolution, padded, packed, it.out, tile, it.window)
+    depth = it.extents[3]
+    packed = panels(rewriter, it.weights, _ordered, packed_groups)
+    padded = fitting(rewriter, _padded(rewriter, it), packed)
+    return rewriter.call_te("conv_grouped", gemm.grouped_convolution, padded, packed, it.out, tile, it.window, depth)
 
 
 def _gathered(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
@@ -223,8 +240,9 @@ def _direct(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
     tile, depth = it.tile(it.rows), it.extents[3]
     # Undilated, the channels of neighbouring pixels follow one another.
     shape = [*it.taps, depth, it.out] if it.window.dilation[1] > 1 else [it.taps[0], it.taps[1] * depth, it.out]
-    packed = rewriter.read(it.ordered(lambda weights: gemm.pack(weights.reshape(shape), tile.columns)))
-    lines = _lines(rewriter, it)
+    pack = functools.partial(gemm.pack, columns=tile.columns)
+    packed = panels(rewriter, it.weights, lambda weights: _ordered(weights).reshape(shape), pack)
+    lines = fitting(rewriter, _lines(rewriter, it), packed)
     return rewriter.call_te("conv", gemm.convolution, lines, packed, it.out, tile, it.window, depth)
 
 
@@ -233,8 +251,9 @@ _WAYS = (_pointwise, _with_fewer_multiplications, _depthwise, _grouped, _gathere
 
 def _product(rewriter: Rewriter, name: str, matrix: relax.Expr, it: Convolution) -> relax.Var:
     tile = it.tile(it.rows)
-    packed = rewriter.read(it.ordered(lambda weights: gemm.pack(weights.reshape(-1, it.out), tile.columns)))
-    return rewriter.call_te(name, gemm.matmul, matrix, packed, it.out, tile)
+    pack = functools.partial(gemm.pack, columns=tile.columns)
+    packed = panels(rewriter, it.weights, lambda weights: _ordered(weights).reshape(-1, it.out), pack)
+    return rewriter.call_te(name, gemm.matmul, fitting(rewriter, matrix, packed), packed, it.out, tile)
 
 
 def _padded(rewriter: Rewriter, it: Convolution, padding: tuple[int, int, int, int] | None = None) -> relax.Expr:

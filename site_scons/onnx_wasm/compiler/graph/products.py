@@ -6,6 +6,7 @@ normalisations that follow, so that they can join its kernel; it gets its shape 
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
 from onnx_wasm.compiler.anchors import gemm
 from onnx_wasm.compiler.graph.elementwise import BINARY, UNARY
+from onnx_wasm.compiler.graph.panels import PRODUCTS, fitting, panels
 from onnx_wasm.compiler.graph.rewriter import (
     Rewriter,
     array_of,
@@ -83,22 +85,23 @@ class _Products(Rewriter):
 
     def _matmul(self, call: relax.Call) -> relax.Expr | Rows | None:
         left, right = call.args
-        if dtype_of(call) != "float32" or not isinstance(left, relax.Var) or len(shape_of(left)) < _MATRIX:
+        dtypes = (dtype_of(left), dtype_of(call))
+        if dtypes not in PRODUCTS or not isinstance(left, relax.Var) or len(shape_of(left)) < _MATRIX:
             return None
         weights = self.stored(right)
         if weights is not None and len(shape_of(right)) == _MATRIX:
             return self._dense(call, weights)
-        if weights is None and len(shape_of(left)) == len(shape_of(right)) > _MATRIX:
+        if weights is None and len(shape_of(left)) == len(shape_of(right)):
             return self._batched(call)
         return None
 
     def _dense(self, call: relax.Call, weights: Stored) -> Rows:
         x, columns = self._matrix(call.args[0]), shape_of(call)[-1]
         rows, depth = shape_of(x)
-        chosen = self._choose(Product(rows, depth, columns))
+        chosen = self._choose(Product(rows, depth, columns)) if dtype_of(call) == "float32" else None
         tile = chosen.tile if chosen else gemm.choose_tile(rows, columns)
-        packed = self.read(weights.laid_out(lambda it: gemm.pack(it, tile.columns)))
-        return Rows(self.call_te("dense", gemm.matmul, x, packed, columns, tile), shape_of(call))
+        packed = panels(self, weights, lambda it: it, functools.partial(gemm.pack, columns=tile.columns))
+        return Rows(self.call_te("dense", gemm.matmul, fitting(self, x, packed), packed, columns, tile), shape_of(call))
 
     def _batched(self, call: relax.Call) -> relax.Expr | None:
         left, right = (shape_of(argument) for argument in call.args)
@@ -106,7 +109,7 @@ class _Products(Rewriter):
         if left[:-2] != right[:-2] or columns % 4:
             return None
         batch = math.prod(left[:-2])
-        chosen = self._choose(Batched(batch, left[-2], left[-1], columns))
+        chosen = self._choose(Batched(batch, left[-2], left[-1], columns)) if dtype_of(call) == "float32" else None
         wide = next(it for it in (16, 8, 4) if columns % it == 0)
         tile = chosen.tile if chosen else Tile(min(left[-2], {16: 2, 8: 4, 4: 8}[wide]), wide)
         x, y = (self._reshaped(self.rewritten(it), (batch, *shape_of(it)[-2:])) for it in call.args)
@@ -144,7 +147,12 @@ class _Products(Rewriter):
         if is_constant(argument) and math.prod(extents[:-1]) == 1:
             array = array_of(argument)
             return constant(array.reshape(()) if array.size == 1 else array.reshape(1, -1))
-        return self._matrix(argument) if isinstance(argument, relax.Var) and extents == shape else None
+        if not isinstance(argument, relax.Var):
+            return None
+        if extents != shape and math.prod(extents[:-1]) == 1:
+            value = self.rewritten(argument)
+            return self._reshaped(value, () if math.prod(extents) == 1 else (1, extents[-1]))
+        return self._matrix(argument) if extents == shape else None
 
     def _reshaped(self, value: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
         return value if shape_of(value) == tuple(shape) else self.emit(R.reshape(value, shape))

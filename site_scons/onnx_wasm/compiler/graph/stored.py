@@ -13,7 +13,7 @@ from tvm import relax
 
 from onnx_wasm.compiler.frontend.graph import NARROW
 
-_WIDE = ("float32", "float64")
+_WIDE = ("float32", "float64", "int16")
 
 
 @dataclass(frozen=True)

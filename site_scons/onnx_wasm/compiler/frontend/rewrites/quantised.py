@@ -30,7 +30,7 @@ def _conv(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
         total = nodes.add("Add", total, nodes.add("Reshape", bias[0], np.array([1, -1, *spatial], np.int64)))
     if scales.shape and scales.shape != (1,):
         w_scale = nodes.add("Reshape", w_scale, np.array([1, -1, *spatial], np.int64))
-    _requantised(scope, nodes, total, _scale(nodes, x_scale, w_scale, y_scale), y_zero, node.proto.output[0])
+    _requantised(nodes, total, _scale(nodes, x_scale, w_scale, y_scale), y_zero, node.proto.output[0])
     return nodes.made
 
 
@@ -43,7 +43,7 @@ def _matmul(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
     total = nodes.add("MatMulInteger", a, b, a_zero, b_zero)
     if len(rows.shape) == 1 and rows.shape != (1,):
         a_scale = nodes.add("Unsqueeze", a_scale, np.array([-1], np.int64))
-    _requantised(scope, nodes, total, _scale(nodes, a_scale, b_scale, y_scale), y_zero, node.proto.output[0])
+    _requantised(nodes, total, _scale(nodes, a_scale, b_scale, y_scale), y_zero, node.proto.output[0])
     return nodes.made
 
 
@@ -58,13 +58,9 @@ def _scale(nodes: Nodes, left: str, right: str, result: str) -> str:
     return nodes.add("Div", nodes.add("Mul", left, right), result)
 
 
-def _requantised(scope: Scope, nodes: Nodes, total: str, scale: str, zero: str, output: str) -> None:
-    element = scope.type_proto(zero).tensor_type.elem_type
-    limits = np.iinfo(onnx.helper.tensor_dtype_to_np_dtype(element))
+def _requantised(nodes: Nodes, total: str, scale: str, zero: str, output: str) -> None:
     scaled = nodes.add("Mul", nodes.add("Cast", total, to=_FLOAT), scale)
-    moved = nodes.add("Add", nodes.add("Round", scaled), nodes.add("Cast", zero, to=_FLOAT))
-    bounded = nodes.add("Clip", moved, np.float32(limits.min), np.float32(limits.max))
-    nodes.add("Cast", bounded, output=output, to=element)
+    nodes.add("QuantizeLinear", scaled, np.float32(1), zero, output=output)
 
 
 def _blocked(scope: Scope, node: Node) -> Sequence[onnx.NodeProto] | None:
