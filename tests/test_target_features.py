@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from onnx import helper
 from support import copy, model, scons
 from web import node
 
+from onnx_wasm.compiler.anchors.gemm import choose_tile
+from onnx_wasm.compiler.targets import wasm_target
 from onnx_wasm.hosts import checks
 from onnx_wasm.hosts.loading import load
 from onnx_wasm.manifest import TARGET_FEATURES
@@ -73,6 +76,16 @@ def test_a_package_has_a_module_for_each_place(dense: Path) -> None:
 def test_both_modules_of_a_package_take_the_same_weights(dense: Path) -> None:
     plain, relaxed = ((dense / f"web/dense/dense{mark}.params").read_bytes() for mark in ("", ".relaxed-simd"))
     assert plain == relaxed
+
+
+def test_weights_are_packed_alike_with_and_without_features() -> None:
+    web = PLATFORMS["web"]
+    widths = []
+    for platform in (web, web.with_optional_features()):
+        with wasm_target(platform, 3):
+            extents = itertools.product((1, 2, 3, 49, 784), range(1, 140))
+            widths.append([choose_tile(rows, columns).columns for rows, columns in extents])
+    assert widths[0] == widths[1]
 
 
 @pytest.mark.parametrize("available", [True, False])

@@ -143,6 +143,25 @@ def test_a_file_that_is_not_there_is_told(workspace: Path, tmp_path: Path) -> No
     )
 
 
+def test_modules_that_share_weights_are_computed_alike(workspace: Path, tmp_path: Path) -> None:
+    """Those of a package: the records of the one without features count for both."""
+    top = copy(workspace, tmp_path / "workspace")
+    folder = place(top, "tuned", "kernels.json")
+    wider = replace(KERNELS[POINTS], tile=Tile(1, 12))
+    featured = Record(POINTS, "web", ("relaxed-simd",), wider, 1.5)
+    (folder / "kernels.json").write_text(tuning.dumps([*records("web"), featured]))
+    manifest = MANIFEST.replace('"teaclave", "wasi"]', '"web"]\ntarget-features = ["relaxed-simd"]')
+    given = manifest.format(name="tuned", tuning=["kernels.json"])
+    sizes = []
+    for more in ('\n[params]\nmode = "file"\n', ""):
+        (folder / "tuned.toml").write_text(given + more)
+        scons(top, "build/web/tuned/tuned.o", "build/web/tuned/tuned.relaxed-simd.o")
+        files = (top / f"build/web/tuned/tuned{mark}.params" for mark in ("", ".relaxed-simd"))
+        sizes.append([file.stat().st_size for file in files])
+    (shared, same), (own, others) = sizes
+    assert shared == same == own < others
+
+
 @pytest.fixture(scope="module")
 def tuned(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Build]:
     """The workspace once ``plain`` was tuned for Teaclave, and what was told."""

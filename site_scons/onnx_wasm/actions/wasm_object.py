@@ -15,16 +15,19 @@ def run(arguments: argparse.Namespace) -> None:
     with importing():
         from onnx_wasm.compiler import pipeline
 
+    its = PLATFORMS[arguments.platform]
+    platform = its.with_features(arguments.target_feature)
+    records = tuning.load_all(arguments.tuning)
     with written_whole(arguments.object, arguments.graph, arguments.params) as outputs:
         pipeline.to_object(
             arguments.ir,
             arguments.weights,
-            PLATFORMS[arguments.platform].with_features(arguments.target_feature),
+            platform,
             arguments.opt_level,
             arguments.executor,
             str(arguments.manifest),
             pipeline.ObjectFiles(*outputs),
-            tuning.load_all(arguments.tuning),
+            tuning.chooser(records, its if arguments.shared_weights else platform),
         )
 
 
@@ -37,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--opt-level", type=int, choices=range(4), required=True)
     parser.add_argument("--executor", choices=("aot", "graph"), required=True)
     parser.add_argument("--tuning", type=Path, action="append", default=[], help="a file of records about kernels")
+    shared = "take the records of the platform without its features, whose module reads the same weights"
+    parser.add_argument("--shared-weights", action="store_true", help=shared)
     parser.add_argument("--object", type=Path, required=True, help="the object to write")
     parser.add_argument("--graph", type=Path, required=True, help="the graph JSON to write")
     parser.add_argument("--params", type=Path, required=True, help="the parameters to write")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from onnx_wasm.compiler.plan import plan
 from onnx_wasm.compiler.tvm_errors import told
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.platforms import Platform
-from onnx_wasm.tuning import Choice, Choose, Kernel, Record, chooser
+from onnx_wasm.tuning import Choice, Choose, Kernel
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def to_object(
     executor: str,
     label: str,
     outputs: ObjectFiles,
-    records: Iterable[Record] = (),
+    choose: Choose = lambda _: None,
 ) -> None:
     """Compiles TVM IR to one wasm32 object.
 
@@ -117,7 +117,7 @@ def to_object(
         executor: ``aot`` or ``graph``.
         label: What messages call the model.
         outputs: The files to write.
-        records: What tuning found of kernels.
+        choose: How kernels are to be computed, where that was measured.
 
     Raises:
         BuildError: Something in the model cannot be compiled ahead of time.
@@ -125,7 +125,7 @@ def to_object(
     intrinsics.register()
     target = targets.wasm_target(platform, opt_level)
     with told(label, "compile this model"):
-        _compile(_read(ir, weights_file), platform, target, executor, label, outputs, chooser(records, platform))
+        _compile(_read(ir, weights_file), platform, target, executor, label, outputs, choose)
 
 
 def tunable(ir: Path, weights_file: Path, platform: Platform, label: str) -> list[Kernel]:

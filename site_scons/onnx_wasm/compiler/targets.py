@@ -12,6 +12,7 @@ _LLVM_OPTIONS = (
 )
 
 _RESIDENT = "resident"
+_FUSED = "relaxed-simd"
 
 
 def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
@@ -26,7 +27,7 @@ def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
             "vector-width": 128,
             "keys": ["cpu", *([_RESIDENT] if platform.resident else [])],
             # The only way to the fused instruction: LLVM takes it for products whose sums may be contracted.
-            "fast-math-contract": "relaxed-simd" in platform.features,
+            "fast-math-contract": _FUSED in platform.features,
             "cl-opt": list(_LLVM_OPTIONS),
         }
     )
@@ -40,3 +41,8 @@ def is_resident() -> bool:
 def has_vectors() -> bool:
     """Whether the target that is being compiled for has SIMD."""
     return "+simd128" in tvm.target.Target.current().attrs["mattr"]
+
+
+def has_fused() -> bool:
+    """Whether the target that is being compiled for multiplies and adds in one instruction."""
+    return f"+{_FUSED}" in tvm.target.Target.current().attrs["mattr"]

@@ -12,7 +12,7 @@ Race = Callable[[Sequence[Choice | None]], Sequence[float]]
 MARGIN = 1.03
 """How many times as quick another choice must be: less than that may be chance."""
 
-_FIRST = (Tile(2, 16), Tile(3, 12), Tile(4, 8))
+_FIRST = (Tile(2, 16), Tile(2, 12), Tile(4, 8))
 """The tiles that ways are compared with."""
 
 _FEWEST_RESULTS = 16

@@ -12,6 +12,7 @@ from SCons.Node import Node
 from SCons.Script import ARGLIST
 
 from onnx_wasm.manifest import Manifest
+from onnx_wasm.platforms import PLATFORMS
 from onnx_wasm.rules import step, workspace
 
 SUFFIX = ".tuning.json"
@@ -29,11 +30,14 @@ def action(env: Environment, model: Manifest, platform: str, compiled: Sequence[
 
     def run(**_kwargs: object) -> int:
         folder, its = model.path.parent, model.compile
+        # Of two modules that read one file of weights, the records of the one without features count.
+        shared = PLATFORMS[platform].detects_features and model.params.mode == "file"
+        features = () if shared else its.target_features
         files = zip(("--ir", "--weights", "--wrapper"), compiled, strict=True)
         words = [
             *(word for option, node in files for word in (option, node.get_path())),
             *("--platform", platform, "--opt-level", str(its.opt_level)),
-            *(word for feature in its.target_features for word in ("--target-feature", feature)),
+            *(word for feature in features for word in ("--target-feature", feature)),
             *("--linker", json.dumps(workspace.of(env).toolchain.linker.command)),
             *(word for file in its.tuning for word in ("--tuning", str(folder / file))),
             *("--records", str(folder / f"{model.model.name}{SUFFIX}"), "--manifest", str(model.path)),

@@ -252,6 +252,7 @@ def _chain(env: Environment, model: Manifest, platform: str, features: list[str]
         folder.File(f"{name}.o"),
         [*_ir(env, model, folder), *(_file(env, model.path.parent / it) for it in compile_.tuning)],
         OPT_LEVEL=compile_.opt_level,
+        SHARED_WEIGHTS=bool(mark and params),
         EXECUTOR=compile_.executor,
         **compiled_for,
     )

@@ -33,6 +33,8 @@ def rule() -> Builder:
             of one kernel, the first counts.
         WASM_PLATFORM: Where the module will run. Default ``teaclave``.
         TARGET_FEATURES: The platform's optional features that the module uses. Default: none.
+        SHARED_WEIGHTS: Whether a module without these features reads the same file of weights: then that one's records
+            count. Default: no.
         OPT_LEVEL: LLVM's, 0 to 3. Default 3.
         EXECUTOR: ``aot`` or ``graph``. Default ``aot``.
         MANIFEST: The manifest that messages name.
@@ -49,6 +51,7 @@ def _arguments(target: Sequence[File], source: Sequence[File], env: Environment)
         [
             *("--ir", source[0].path, "--weights", source[1].path),
             *(word for file in source[2:] for word in ("--tuning", file.path)),
+            *(["--shared-weights"] if env.get("SHARED_WEIGHTS") else []),
             *("--platform", env.get("WASM_PLATFORM", "teaclave"), *step.target_features(env)),
             *("--opt-level", str(env.get("OPT_LEVEL", 3)), "--executor", env.get("EXECUTOR", "aot")),
             *("--object", target[0].path, "--graph", target[1].path, "--params", target[2].path),

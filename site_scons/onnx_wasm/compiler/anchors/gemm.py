@@ -16,11 +16,19 @@ import numpy as np
 from tvm import te, tirx
 
 from onnx_wasm.compiler.anchors.integers import term as term_of
+from onnx_wasm.compiler.targets import has_fused, has_vectors
 from onnx_wasm.tuning import Tile
 
 GEMM = "gemm"
-_SPEED = {32: 1.0, 16: 1.0, 12: 0.99, 8: 0.93, 4: 0.65}
-"""How fast tiles of each width are, measured in V8 on Zen 3: narrow ones load more for what they compute."""
+
+# By width, the height of a tile and its speed, as a share of the quickest's: vectors as measured in V8 on Zen 3,
+# scalars in instructions. Products that are not fused with their sums need registers too: with them, 3 × 12 is half as
+# quick.
+_VECTORS = {16: (2, 1.0), 12: (2, 0.95), 8: (4, 0.97), 4: (7, 0.75)}
+_VECTORS_OF_A_ROW = {24: (1, 1.0), 20: (1, 0.88), 16: (1, 0.78), 12: (1, 0.65), 8: (1, 0.45), 4: (1, 0.23)}
+_SCALARS = {16: (3, 0.97), 12: (4, 0.98), 8: (6, 1.0), 4: (7, 0.96)}
+_SCALARS_OF_A_ROW = {32: (1, 1.0), 24: (1, 0.97), 16: (1, 0.93), 12: (1, 0.89), 8: (1, 0.82), 4: (1, 0.66)}
+_HEIGHTS_IF_FUSED = {12: 3}
 
 
 @dataclass(frozen=True)
@@ -38,14 +46,32 @@ class Window:
     dilation: tuple[int, int]
 
 
-def choose_tile(rows: int, columns: int) -> Tile:
-    """Chooses a tile for ``rows`` × ``columns`` results: the quickest, with the lanes counted that it leaves idle.
+def choose_tile(rows: int, columns: int, dtype: str = "float32", *, dividing: bool = False) -> Tile:
+    """Chooses a tile for ``rows`` × ``columns`` results: the quickest, with what it computes in vain.
 
-    The heights fill eight or nine vector registers, which is what 16 registers hold beside the operands.
+    Its width, and so how weights are packed, is the same with and without fused instructions: modules of both kinds can
+    share a file of weights.
+
+    Args:
+        rows: Rows of the results.
+        columns: Their columns.
+        dtype: Theirs.
+        dividing: Whether its width must divide them; then four does.
     """
-    shapes = {32: 1, 16: 1, 8: 1, 4: 1} if rows == 1 else {16: 2, 12: 3, 8: 4, 4: 8}
-    width = min(shapes, key=lambda it: math.ceil(columns / it) * it / _SPEED[it])
-    return Tile(min(shapes[width], rows), width)
+    several, one = (_VECTORS, _VECTORS_OF_A_ROW) if has_vectors() else (_SCALARS, _SCALARS_OF_A_ROW)
+    table = one if rows == 1 else several
+
+    def cost(width: int) -> float:
+        height, speed = table[width]
+        return _rounded(columns, width) * _rounded(rows, min(height, rows)) / speed
+
+    width = min((it for it in table if not dividing or columns % it == 0), key=cost)
+    height = _HEIGHTS_IF_FUSED.get(width) if has_fused() and dtype == "float32" and rows > 1 else None
+    return Tile(min(height or table[width][0], rows), width)
+
+
+def _rounded(extent: int, step: int) -> int:
+    return math.ceil(extent / step) * step
 
 
 def pack(weights: np.ndarray, columns: int) -> np.ndarray:

@@ -101,7 +101,7 @@ class Convolution:
 
     def tile(self, rows: int) -> Tile:
         """The tile of its product, which has so many rows."""
-        return self.chosen.tile if self.chosen else gemm.choose_tile(rows, self.out // self.groups)
+        return self.chosen.tile if self.chosen else gemm.choose_tile(rows, self.out // self.groups, self.weights.dtype)
 
     @property
     def out(self) -> int:

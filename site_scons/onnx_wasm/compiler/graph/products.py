@@ -27,7 +27,7 @@ from onnx_wasm.compiler.graph.rewriter import (
     shape_of,
 )
 from onnx_wasm.compiler.graph.stored import Stored
-from onnx_wasm.tuning import Batched, Choose, Product, Tile
+from onnx_wasm.tuning import Batched, Choose, Product
 
 _MATRIX = 2
 
@@ -99,7 +99,7 @@ class _Products(Rewriter):
         x, columns = self._matrix(call.args[0]), shape_of(call)[-1]
         rows, depth = shape_of(x)
         chosen = self._choose(Product(rows, depth, columns)) if dtype_of(call) == "float32" else None
-        tile = chosen.tile if chosen else gemm.choose_tile(rows, columns)
+        tile = chosen.tile if chosen else gemm.choose_tile(rows, columns, dtype_of(call))
         packed = panels(self, weights, lambda it: it, functools.partial(gemm.pack, columns=tile.columns))
         return Rows(self.call_te("dense", gemm.matmul, fitting(self, x, packed), packed, columns, tile), shape_of(call))
 
@@ -110,8 +110,7 @@ class _Products(Rewriter):
             return None
         batch = math.prod(left[:-2])
         chosen = self._choose(Batched(batch, left[-2], left[-1], columns)) if dtype_of(call) == "float32" else None
-        wide = next(it for it in (16, 8, 4) if columns % it == 0)
-        tile = chosen.tile if chosen else Tile(min(left[-2], {16: 2, 8: 4, 4: 8}[wide]), wide)
+        tile = chosen.tile if chosen else gemm.choose_tile(left[-2], columns, dtype_of(call), dividing=True)
         x, y = (self._reshaped(self.rewritten(it), (batch, *shape_of(it)[-2:])) for it in call.args)
         return self._reshaped(self.call_te("batched", gemm.batched, x, y, tile), shape_of(call))
 
