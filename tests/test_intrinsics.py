@@ -73,7 +73,8 @@ def test_functions_of_one_number_are_accurate(
     function: Callable[..., tirx.Expr], exact: Callable[..., np.ndarray], low: float, high: float
 ) -> None:
     x = samples(low, high)
-    assert_close(evaluated(function, x), exact(x.astype("float64")), 1 + np.abs(x))
+    ulps = 2 if function is tirx.erf else 1  # in units of what the others have
+    assert_close(evaluated(function, x), exact(x.astype("float64")), ulps * (1 + np.abs(x)))
 
 
 @pytest.mark.parametrize("whole", [False, True])

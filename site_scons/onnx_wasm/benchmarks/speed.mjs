@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { setFlagsFromString } from "node:v8";
 
+const WARM_UP = 5000; // milliseconds
+
 setFlagsFromString("--experimental-wasm-relaxed-simd"); // Node.js has it without a flag since 21
 
 const [folder, name, onnxruntime, onnx, runs, results] = process.argv.slice(2);
@@ -67,6 +69,14 @@ function of({ result }) {
 
 function bytes({ buffer, byteOffset, byteLength }) {
   return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+// V8 compiles once more what runs often, beside the runs.
+const start = performance.now();
+while (performance.now() - start < WARM_UP) {
+  await theirs.run();
+  ours.run();
+  relaxed.run();
 }
 
 const [theirTimes, ourTimes, relaxedTimes] = [[], [], []];

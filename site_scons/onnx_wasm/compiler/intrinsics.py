@@ -1,9 +1,10 @@
 """exp, log, pow, tanh, sigmoid and erf of float32 as arithmetic, so that they run in vector lanes and import nothing.
 
 TVM asks for these after loops are vectorised, so that one definition serves scalars and vectors. Each is accurate to
-2 ulp · (1 + |x|), pow(x, y) to 2 ulp · (1 + |y·ln x|), subnormal results are zero: ``tests/test_intrinsics.py``
-measures it. The reductions of the argument are Cody and Waite's ("Software Manual for the Elementary Functions",
-1980); the polynomials were fitted by Remez's algorithm to the intervals that the comments name.
+2 ulp · (1 + |x|), erf to 4, pow(x, y) to 2 ulp · (1 + |y·ln x|), subnormal results are zero:
+``tests/test_intrinsics.py`` measures it. The reductions of the argument are Cody and Waite's ("Software Manual for the
+Elementary Functions", 1980); the polynomials were fitted by Remez's algorithm to the intervals that the comments name,
+those of erf's quotient by Lawson's.
 
 ``widen`` and ``narrow`` convert halves, by arithmetic on their bits. ``spread`` and ``dot`` are for integers in pairs,
 which four lanes multiply and add in one instruction.
@@ -124,15 +125,13 @@ def _narrow(x: tirx.Expr) -> tirx.Expr:
 def _exp(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
     """The exponential: 2ⁿ · e^r with x = n·ln 2 + r and |r| ≤ ½ ln 2."""
     clamped = bound(tirx.max(tirx.min(x, _f(x, 89.0)), _f(x, -88.0)))
-    n = bound(tirx.floor(clamped * _f(x, 1 / math.log(2)) + _f(x, 0.5)))
+    n = bound(tirx.nearbyint(clamped * _f(x, 1 / math.log(2))))
     r = bound(clamped - n * _f(x, 0.693359375) + n * _f(x, 2.12194440e-4))
     series = (0.5, 0.166666657, 0.0416662954, 0.00833349675, 0.00139446568, 0.000197903428)
     mantissa = _polynomial(series, r) * (r * r) + r + _f(x, 1)
-    whole = bound(n.astype(_int(x)))
-    half = bound(whole >> _i(x, 1))  # 2ⁿ in two factors: n reaches 128
-    result = mantissa * _two_to(half) * _two_to(whole - half)
+    result = tirx.reinterpret(_dtype(x), tirx.reinterpret(_int(x), mantissa) + (n.astype(_int(x)) << _i(x, 23)))
     result = tirx.Select(x < _f(x, -87.33654), _f(x, 0), result)
-    return tirx.Select(x == x, result, x)
+    return tirx.Select(x <= _f(x, 88.72283), result, x + _special(x, math.inf))  # NaN stays
 
 
 def _log(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
@@ -188,21 +187,14 @@ def _sigmoid(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
 
 
 def _erf(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
-    """The error function: odd in x near zero, 1 − e^(ln erfc |x|) elsewhere."""
-    size = bound(tirx.max(x, -x))
-    square = bound(x * x)
-    # erf x / x − 1 in x² on 0 … 0.92²
-    small = (0.128379151, -0.376125067, 0.112819552, -0.0267712846, 0.00499960175, -0.000602180895)
-    near = x + x * _polynomial(small, square)
-    # ln erfc x on 0.92 … 4
-    large = (
-        *(0.000174683242, -1.12951493, -0.633346915, -0.108280078, 0.0251194164, -0.004171059, 0.00043446169),
-        -2.10949656e-05,
-    )
-    far = _f(x, 1) - _exp(bound, bound(_polynomial(large, bound(tirx.min(size, _f(x, 4))))))
-    far = bound(tirx.Select(size < _f(x, 4), far, _f(x, 1)))
-    result = tirx.Select(size < _f(x, 0.92), near, tirx.Select(x < _f(x, 0), -far, far))
-    return tirx.Select(x == x, result, x)
+    """The error function: odd in x, a quotient of polynomials up to 4, where it is 1."""
+    inside = bound(tirx.max(tirx.min(x, _f(x, 4)), _f(x, -4)))
+    square = bound(inside * inside)
+    # erf x / x in x² on 0 … 4²
+    above = (1.12837911, 0.189591303, 0.052594427, 0.00372073706, 0.000282072491, 2.03040645e-06)
+    below = (1.0, 0.50135392, 0.11373058, 0.0148772215, 0.00114853517, 3.77465876e-05)
+    quotient = bound(inside * _polynomial(above, square) / _polynomial(below, square))
+    return tirx.Select(x == x, tirx.max(tirx.min(quotient, _f(x, 1)), _f(x, -1)), x)
 
 
 class _Bindings:
@@ -275,12 +267,6 @@ def _polynomial(coefficients: Sequence[float], x: tirx.Expr) -> tirx.Expr:
     for coefficient in reversed(rest):
         result = result * x + coefficient
     return result
-
-
-def _two_to(n: tirx.Expr) -> tirx.Expr:
-    """2ⁿ as float32 for −126 ≤ n ≤ 127, by its bits."""
-    lanes = _dtype(n).replace("int32", "float32")
-    return tirx.reinterpret(lanes, (n + _same(n, 127)) << _same(n, 23))
 
 
 def _constant(x: tirx.Expr) -> float | None:
