@@ -6,9 +6,15 @@ from tvm import s_tir
 
 from onnx_wasm.compiler.anchors.gemm import GEMM
 from onnx_wasm.compiler.schedules.blocks import LANES, anchored, extent, split_axes, write_out
+from onnx_wasm.compiler.targets import has_vectors
 
 _TINY = 16
 """A window over this many elements or fewer is written out."""
+
+_MOST_TERMS = (8, 4, 2)
+_MOST_OPERATIONS = 256
+"""Scalars add up in the order in which they are written, without a place for each sum in between. An interpreter has a
+third less to do so; more of it would be much code."""
 
 
 def schedule(sch: s_tir.Schedule) -> list[str] | None:
@@ -25,6 +31,9 @@ def schedule(sch: s_tir.Schedule) -> list[str] | None:
     vector, lane = sch.split(in_column, [None, LANES])
     written_out = reduced[1:] if len(reduced) > 1 and _taps(sch, reduced[1:]) <= _TINY else []
     looped = [loop for loop in reduced if loop not in written_out]
+    if not (written_out or has_vectors()):
+        looped[-1], some = sch.split(looped[-1], [None, _terms(extent(sch, looped[-1]), rows * columns)])
+        written_out = [some]
     sch.reorder(*outer, column_tile, row_tile, *looped, *written_out, in_row, vector, lane)
     sch.reverse_compute_at(final, row_tile)
     for loop in (*written_out, in_row, vector):
@@ -35,6 +44,11 @@ def schedule(sch: s_tir.Schedule) -> list[str] | None:
     write_out(sch, sch.get_loops(start)[depth:])
     write_out(sch, sch.get_loops(final)[depth:])
     return []
+
+
+def _terms(depth: int, results: int) -> int:
+    """How many terms of each sum are written out, where there are no vectors."""
+    return next((it for it in _MOST_TERMS if depth % it == 0 and it * results <= _MOST_OPERATIONS), 1)
 
 
 def _taps(sch: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV]) -> int:
