@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import tvm
@@ -11,27 +10,27 @@ from tvm.ir.transform import Sequential
 from tvm.tirx.build import codegen_build
 
 from onnx_wasm.compiler import entry
-from onnx_wasm.compiler.kernels import LOOPS, Kernel
+from onnx_wasm.compiler.kernels import LOOPS
 from onnx_wasm.compiler.plan import Plan
+from onnx_wasm.compiler.sharing import Shared
 
 _SYSTEM_LIBRARY_PREFIX = "onnx_wasm_"
 
 
-def write_c_object(kernels: Mapping[str, Kernel], plan: Plan, target: tvm.target.Target, path: Path) -> None:
+def write_c_object(shared: Shared, plan: Plan, target: tvm.target.Target, path: Path) -> None:
     """Compiles kernels and the entry functions that call them to one object.
 
     Args:
-        kernels: By name.
+        shared: The kernels.
         plan: What the entry functions call.
         target: From ``targets.wasm_target``.
         path: The object to write.
     """
-    functions = {name: kernel.function for name, kernel in kernels.items()}
-    entries = entry.entry_functions(plan)
-    functions |= {name: it.with_attr("target", target.with_host(target)) for name, it in entries.items()}
+    entries = entry.entry_functions(plan, shared.routes)
+    own = {name: it.with_attr("target", target.with_host(target)) for name, it in entries.items()}
     module = {
         tvm.ir.GlobalVar(name): it.with_attr("global_symbol", name).with_attr("calling_conv", 0)
-        for name, it in functions.items()
+        for name, it in (shared.functions | own).items()
     }
     _write(tvm.IRModule(module), target, path)
 

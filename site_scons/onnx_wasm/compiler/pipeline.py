@@ -23,6 +23,7 @@ from onnx_wasm.compiler import (
 from onnx_wasm.compiler.costs import costs_of
 from onnx_wasm.compiler.kernels import as_c_functions
 from onnx_wasm.compiler.plan import plan
+from onnx_wasm.compiler.sharing import share
 from onnx_wasm.compiler.tvm_errors import told
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.platforms import Platform
@@ -191,7 +192,8 @@ def _compile(
         kernels = as_c_functions(loops, target)
         scratch = {name: kernel.scratch for name, kernel in kernels.items()}
         planned = plan(calls, scratch, label, resident=platform.resident)
-        codegen.write_c_object(kernels, planned, target, outputs.object)
+        shared = share({name: kernel.function for name, kernel in kernels.items()})
+        codegen.write_c_object(shared, planned, target, outputs.object)
     else:
         planned = plan(calls, {}, label)
         codegen.write_packed_object(loops, target, outputs.object)
