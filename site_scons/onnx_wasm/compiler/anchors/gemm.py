@@ -28,6 +28,8 @@ _VECTORS = {16: (2, 1.0), 12: (2, 0.95), 8: (4, 0.97), 4: (7, 0.75)}
 _VECTORS_OF_A_ROW = {24: (1, 1.0), 20: (1, 0.88), 16: (1, 0.78), 12: (1, 0.65), 8: (1, 0.45), 4: (1, 0.23)}
 _SCALARS = {16: (2, 0.94), 12: (3, 0.9), 8: (4, 1.0), 4: (7, 0.99)}
 _SCALARS_OF_A_ROW = {32: (1, 1.0), 24: (1, 0.99), 16: (1, 0.97), 12: (1, 0.96), 8: (1, 0.93), 4: (1, 0.85)}
+# Bytes have to be made wider, which tall tiles do more seldom.
+_VECTORS_OF_INTEGERS = {16: (2, 0.88), 12: (2, 0.85), 8: (4, 1.0), 4: (8, 0.82)}
 _HEIGHTS_IF_FUSED = {12: 3}
 
 
@@ -58,7 +60,8 @@ def choose_tile(rows: int, columns: int, dtype: str = "float32", *, dividing: bo
         dtype: Theirs.
         dividing: Whether its width must divide them; then four does.
     """
-    several, one = (_VECTORS, _VECTORS_OF_A_ROW) if has_vectors() else (_SCALARS, _SCALARS_OF_A_ROW)
+    vectors = _VECTORS if dtype == "float32" else _VECTORS_OF_INTEGERS
+    several, one = (vectors, _VECTORS_OF_A_ROW) if has_vectors() else (_SCALARS, _SCALARS_OF_A_ROW)
     table = one if rows == 1 else several
 
     def cost(width: int) -> float:
