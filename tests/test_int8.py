@@ -54,6 +54,7 @@ PRODUCTS = {
     "a batch": lambda: product(("uint8", (2, 3, 17)), ("int8", (17, 9)), (3, 0)),
     "zero points of the weights": lambda: product(("uint8", (6, 20)), ("uint8", (20, 24)), (9, 128)),
     "zero points far from the middle": lambda: product(("uint8", (6, 20)), ("uint8", (20, 24)), (255, 3)),
+    "zero points far from the middle, odd": lambda: product(("uint8", (6, 21)), ("uint8", (21, 8)), (1, 250)),
     "a zero point for each row and column": lambda: product(
         ("uint8", (4, 10)), ("int8", (10, 8)), ([[0], [7], [128], [255]], [-128, -1, 0, 1, 5, 9, 100, 127])
     ),
@@ -67,6 +68,10 @@ PRODUCTS = {
     "in odd groups": lambda: product(
         ("uint8", (2, 15, 6, 6)), ("int8", (25, 3, 3, 3)), (90, None), group=5, pads=[1, 1, 1, 1]
     ),
+    "odd channels of uint8": lambda: product(
+        ("uint8", (1, 11, 6, 6)), ("uint8", (12, 11, 3, 3)), (1, 40), pads=[1, 1, 1, 1]
+    ),
+    "odd groups of uint8": lambda: product(("uint8", (1, 15, 6, 6)), ("uint8", (25, 3, 3, 3)), (9, 250), group=5),
     "weights of uint8": lambda: product(("uint8", (1, 12, 6, 6)), ("uint8", (12, 12, 3, 3)), (1, 100)),
 }
 APART = {
@@ -111,6 +116,8 @@ def test_weights_take_a_byte_each(tmp_path: Path) -> None:
     assert len(made(its, tmp_path).params) == 96 * 72
     its, _ = product(("uint8", (1, 16, 5, 4)), ("uint8", (24, 16, 3, 3)), (117, 128))
     assert len(made(its, tmp_path).params) == 24 * 16 * 9
+    its, _ = product(("uint8", (6, 32)), ("uint8", (32, 24)), (9, 3))
+    assert len(made(its, tmp_path).params) == 32 * 24
 
 
 def quantised(w: tuple[int, ...], axis: int | None, name: str = "w") -> tuple[onnx.NodeProto, dict[str, np.ndarray]]:

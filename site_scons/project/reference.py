@@ -88,8 +88,8 @@ Products of bytes (uint8 or int8) with known weights of bytes are summed as inte
 ConvInteger, QLinearMatMul and QLinearConv; and MatMul, Gemm and Conv (of two dimensions) whose operands
 DequantizeLinear makes, where the activations have one scale and zero point and the weights one for all or one for
 each output channel. With SIMD it is done by `i32x4.dot_i16x8_s`, two products of each lane at a time. The weights
-take a byte each in the file, but two where less their zero point they do not fit int8. What follows - the scale,
-a bias, Relu, QuantizeLinear - is part of the kernel.""",
+take a byte each in the file; two where they, less their zero points, span more than a byte does, or, without
+SIMD, do not fit int8. What follows - the scale, a bias, Relu, QuantizeLinear - is part of the kernel.""",
     """\
 The first four give the integers that ONNX defines. Between DequantizeLinear and QuantizeLinear ONNX defines a sum
 of floats; the sum of integers is exact, and one multiplication by both scales rounds it. So where the float sum

@@ -67,9 +67,9 @@ def pair(first: tirx.Expr, second: tirx.Expr) -> tirx.Expr:
     return tirx.reinterpret("int32", tirx.bitwise_or(low, high << tirx.const(16, "uint32")))
 
 
-def spread(bytes_: tirx.Expr) -> tirx.Expr:
-    """Two int8 that stand side by side in an int16, as a pair of int16."""
-    return tirx.call_intrin("int32", _SPREAD, bytes_)
+def spread(bytes_: tirx.Expr, offset: int) -> tirx.Expr:
+    """Two int8 that stand side by side in an int16, as a pair of int16, with an offset added to each."""
+    return tirx.call_intrin("int32", _SPREAD, bytes_, tirx.const(offset, "int32"))
 
 
 def dot(x: tirx.Expr, y: tirx.Expr) -> tirx.Expr:
@@ -77,12 +77,15 @@ def dot(x: tirx.Expr, y: tirx.Expr) -> tirx.Expr:
     return tirx.call_intrin("int32", _DOT, x, y)
 
 
-def _spread(bytes_: tirx.Expr) -> tirx.Expr:
+def _spread(bytes_: tirx.Expr, offset: tirx.Expr) -> tirx.Expr:
+    added = int((offset.value if isinstance(offset, tirx.Broadcast) else offset).value)
     if _dtype(bytes_) == "int16x4":
-        return tirx.reinterpret("int32x4", tirx.reinterpret("int8x8", bytes_).astype("int16x8"))
+        both = tirx.reinterpret("int8x8", bytes_).astype("int16x8")
+        return tirx.reinterpret("int32x4", both + _same(both, added) if added else both)
     wide = bytes_.astype(_dtype(bytes_).replace("int16", "int32"))
-    low = tirx.bitwise_and((wide << _same(wide, 24)) >> _same(wide, 24), _same(wide, 0xFFFF))
-    return tirx.bitwise_or((wide >> _same(wide, 8)) << _same(wide, 16), low)
+    low = ((wide << _same(wide, 24)) >> _same(wide, 24)) + _same(wide, added)
+    high = (wide >> _same(wide, 8)) + _same(wide, added)
+    return tirx.bitwise_or(high << _same(wide, 16), tirx.bitwise_and(low, _same(wide, 0xFFFF)))
 
 
 def _dot(x: tirx.Expr, y: tirx.Expr) -> tirx.Expr:

@@ -86,18 +86,20 @@ def pack(weights: np.ndarray, columns: int) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(panels, -2, 0))
 
 
-def matmul(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile) -> te.Tensor:
-    """``x`` [M, K] times packed weights [panels, K, tile.columns]: [M, columns]."""
+def matmul(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, offset: int = 0) -> te.Tensor:
+    """``x`` [M, K] times packed weights [panels, K, tile.columns]: [M, columns]; ``offset`` is that of ``term_of``."""
     rows = int(x.shape[0])
     k = te.reduce_axis((0, int(packed.shape[1])), "k")
 
     def term(row: tirx.Expr, column: tirx.Expr) -> tirx.Expr:
-        return term_of(lambda at: x(row, at), k, packed(column // tile.columns, k, column % tile.columns))
+        return term_of(lambda at: x(row, at), k, packed(column // tile.columns, k, column % tile.columns), offset)
 
     return _product(rows, columns, int(packed.shape[0]), tile, term, [k])
 
 
-def convolution(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, window: Window, channels: int) -> te.Tensor:
+def convolution(
+    x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, window: Window, channels: int, offset: int = 0
+) -> te.Tensor:
     """A convolution without groups or padding.
 
     Args:
@@ -107,6 +109,7 @@ def convolution(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, windo
         tile: The tile.
         window: The window.
         channels: C.
+        offset: That of ``term_of``.
 
     Returns:
         [N·OH·OW, columns].
@@ -124,7 +127,7 @@ def convolution(x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, windo
         else:
             start = ((pixel % width) * window.strides[1] + inner[0] * window.dilation[1]) * channels
         weight = packed(column // tile.columns, taps, *inner, column % tile.columns)
-        return term_of(lambda at: x(image, at_height, start + at), inner[-1], weight)
+        return term_of(lambda at: x(image, at_height, start + at), inner[-1], weight, offset)
 
     return _product(batch * height * width, columns, int(packed.shape[0]), tile, term, [taps, *inner])
 
@@ -140,7 +143,7 @@ def patches(x: te.Tensor, window: Window, taps: tuple[int, int], channels: int) 
 
 
 def grouped_convolution(
-    x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, window: Window, channels: int
+    x: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, window: Window, channels: int, offset: int = 0
 ) -> te.Tensor:
     """A convolution whose channels are in groups.
 
@@ -151,6 +154,7 @@ def grouped_convolution(
         tile: The tile.
         window: The window.
         channels: C.
+        offset: That of ``term_of``.
 
     Returns:
         [N·OH·OW, columns].
@@ -166,7 +170,7 @@ def grouped_convolution(
         at_height = (pixel // width) * window.strides[0] + axes[0] * window.dilation[0]
         at_width = (pixel % width) * window.strides[1] + axes[1] * window.dilation[1]
         weight = packed(group, column // tile.columns, *axes, column % tile.columns)
-        return term_of(lambda at: x(image, at_height, at_width, group * depth + at), axes[2], weight)
+        return term_of(lambda at: x(image, at_height, at_width, group * depth + at), axes[2], weight, offset)
 
     accumulated = product_rows(rows, (groups, panels * tile.columns), tile, term, axes)
     return te.compute(

@@ -165,7 +165,7 @@ def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Ex
     (top, left, *_), (tall, wide) = it.padding, tiling.picture
     padded = _padded(rewriter, it, (top, left, tall - height - top, wide - width - left))
     tile = it.tile(tiling.rows)
-    packed = panels(rewriter, it.weights, _ordered, functools.partial(gemm.pack, columns=tile.columns))
+    packed, _ = panels(rewriter, it.weights, _ordered, functools.partial(gemm.pack, columns=tile.columns))
     transform, images, (down, right) = tiling.transform, batch, tiling.tiles
 
     def by_hand(
@@ -222,9 +222,11 @@ def _grouped(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
         return np.stack([gemm.pack(group, tile.columns) for group in np.split(weights, it.groups, axis=-1)])
 
     depth = it.extents[3]
-    packed = panels(rewriter, it.weights, _ordered, packed_groups)
+    packed, offset = panels(rewriter, it.weights, _ordered, packed_groups)
     padded = fitting(rewriter, _padded(rewriter, it), packed)
-    return rewriter.call_te("conv_grouped", gemm.grouped_convolution, padded, packed, it.out, tile, it.window, depth)
+    return rewriter.call_te(
+        "conv_grouped", gemm.grouped_convolution, padded, packed, it.out, tile, it.window, depth, offset
+    )
 
 
 def _gathered(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
@@ -241,9 +243,9 @@ def _direct(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
     # Undilated, the channels of neighbouring pixels follow one another.
     shape = [*it.taps, depth, it.out] if it.window.dilation[1] > 1 else [it.taps[0], it.taps[1] * depth, it.out]
     pack = functools.partial(gemm.pack, columns=tile.columns)
-    packed = panels(rewriter, it.weights, lambda weights: _ordered(weights).reshape(shape), pack)
+    packed, offset = panels(rewriter, it.weights, lambda weights: _ordered(weights).reshape(shape), pack)
     lines = fitting(rewriter, _lines(rewriter, it), packed)
-    return rewriter.call_te("conv", gemm.convolution, lines, packed, it.out, tile, it.window, depth)
+    return rewriter.call_te("conv", gemm.convolution, lines, packed, it.out, tile, it.window, depth, offset)
 
 
 _WAYS = (_pointwise, _with_fewer_multiplications, _depthwise, _grouped, _gathered, _direct)
@@ -252,8 +254,8 @@ _WAYS = (_pointwise, _with_fewer_multiplications, _depthwise, _grouped, _gathere
 def _product(rewriter: Rewriter, name: str, matrix: relax.Expr, it: Convolution) -> relax.Var:
     tile = it.tile(it.rows)
     pack = functools.partial(gemm.pack, columns=tile.columns)
-    packed = panels(rewriter, it.weights, lambda weights: _ordered(weights).reshape(-1, it.out), pack)
-    return rewriter.call_te(name, gemm.matmul, fitting(rewriter, matrix, packed), packed, it.out, tile)
+    packed, offset = panels(rewriter, it.weights, lambda weights: _ordered(weights).reshape(-1, it.out), pack)
+    return rewriter.call_te(name, gemm.matmul, fitting(rewriter, matrix, packed), packed, it.out, tile, offset)
 
 
 def _padded(rewriter: Rewriter, it: Convolution, padding: tuple[int, int, int, int] | None = None) -> relax.Expr:

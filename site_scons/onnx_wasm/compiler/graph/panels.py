@@ -20,7 +20,7 @@ PRODUCTS = frozenset((("float32", "float32"), ("int16", "int32")))
 Change = Callable[[np.ndarray], np.ndarray]
 
 
-def panels(rewriter: Rewriter, weights: Stored, order: Change, pack: Change) -> relax.Expr:
+def panels(rewriter: Rewriter, weights: Stored, order: Change, pack: Change) -> tuple[relax.Expr, int]:
     """Binds the weights of products.
 
     Args:
@@ -30,13 +30,16 @@ def panels(rewriter: Rewriter, weights: Stored, order: Change, pack: Change) -> 
         pack: Makes panels of that.
 
     Returns:
-        The panels. Integers, less their zero point, stand in as few bits as hold them, two to a word if there are
-        vectors.
+        The panels, and what integers in them are less. They stand in as few bits as hold them, two to a word if there
+        are vectors.
     """
     if weights.dtype == "float32":
-        return rewriter.read(weights.laid_out(lambda it: pack(order(it))))
-    whole = integers.narrowed(order(weights.read()))
-    return constant(pack(integers.in_words(whole) if has_vectors() else whole))
+        return rewriter.read(weights.laid_out(lambda it: pack(order(it)))), 0
+    whole = order(weights.read())
+    if not has_vectors():
+        return constant(pack(integers.narrowed(whole))), 0
+    offset = integers.offset_of(whole)
+    return constant(pack(integers.in_words(whole, offset))), offset
 
 
 def single(rewriter: Rewriter, weights: Stored, order: Change) -> relax.Expr:

@@ -100,8 +100,9 @@ class _Products(Rewriter):
         rows, depth = shape_of(x)
         chosen = self._choose(Product(rows, depth, columns)) if dtype_of(call) == "float32" else None
         tile = chosen.tile if chosen else gemm.choose_tile(rows, columns, dtype_of(call))
-        packed = panels(self, weights, lambda it: it, functools.partial(gemm.pack, columns=tile.columns))
-        return Rows(self.call_te("dense", gemm.matmul, fitting(self, x, packed), packed, columns, tile), shape_of(call))
+        packed, offset = panels(self, weights, lambda it: it, functools.partial(gemm.pack, columns=tile.columns))
+        x = fitting(self, x, packed)
+        return Rows(self.call_te("dense", gemm.matmul, x, packed, columns, tile, offset), shape_of(call))
 
     def _batched(self, call: relax.Call) -> relax.Expr | None:
         left, right = (shape_of(argument) for argument in call.args)
