@@ -18,6 +18,7 @@ from support import ROOT, model
 from onnx_wasm.compiler import frontend
 from onnx_wasm.compiler.frontend import walk
 from onnx_wasm.compiler.frontend.graph import Graph, Node
+from onnx_wasm.compiler.frontend.refusal import broken
 from onnx_wasm.errors import BuildError
 
 F = "float32"
@@ -448,6 +449,19 @@ def test_a_node_against_its_definition_is_told(tmp_path: Path) -> None:
     nodes = [helper.make_node("MatMul", ["x", "x"], ["y"], "product")]
     (message,) = refused(tmp_path, model(nodes, {"x": (F, [2, 3])}, {"y": (F, [2, 3])}))
     assert 'node "product": operator MatMul of ai.onnx, opset 17: does not fit its definition' in message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (IndexError("list index out of range"), "its attributes and inputs do not go together"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "it"), "its attributes and inputs do not go together"),
+        (ValueError("Size mismatch"), "cannot be converted: Size mismatch"),
+    ],
+    ids=lambda it: type(it).__name__,
+)
+def test_a_node_that_cannot_be_read_to_its_end_is_told_in_plain_words(error: Exception, reason: str) -> None:
+    assert broken(error, str(error)).reason == reason
 
 
 def test_a_cycle_is_told(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnx_wasm.compiler.tvm_errors import told
+from onnx_wasm.compiler.tvm_errors import reason, told
 from onnx_wasm.errors import BuildError, Problem
 
 
@@ -23,6 +23,17 @@ def test_what_the_user_is_told_already_and_what_the_machine_lacks_passes() -> No
         with pytest.raises(type(raised)) as error, told("model.toml", "compile this model"):
             raise raised
         assert error.value is raised
+
+
+@pytest.mark.parametrize(
+    ("said", "plain"),
+    [
+        ('Size mismatch: ir.Op(span=None, name="relax.quantize", arguments=(…))', "Size mismatch"),
+        ("the old shape is R.shape([1, 4]), with product T.int64(4)", "the old shape is [1, 4], with product 4"),
+    ],
+)
+def test_its_own_notation_is_made_plain(said: str, plain: str) -> None:
+    assert reason(ValueError(said)) == plain
 
 
 def test_a_long_line_is_cut() -> None:

@@ -17,7 +17,7 @@ from onnx_wasm.compiler import intrinsics
 from onnx_wasm.compiler.converters import Call, converter, narrowed, widened
 from onnx_wasm.compiler.converters.call import constant
 from onnx_wasm.compiler.frontend.graph import Graph, Node, TensorType
-from onnx_wasm.compiler.frontend.refusal import Refusal
+from onnx_wasm.compiler.frontend.refusal import Refusal, broken
 from onnx_wasm.compiler.tvm_errors import reason
 from onnx_wasm.compiler.weights import Weights
 from onnx_wasm.errors import BuildError, Problem
@@ -119,7 +119,7 @@ class _Importer:
         except Refusal:
             raise
         except Exception as error:
-            raise Refusal(f"cannot be converted: {reason(error)}") from error
+            raise broken(error, reason(error)) from error
         wanted = [(name, it) for name, it in zip(call.node.proto.output, call.types, strict=True) if name]
         if len(outputs) < len(call.node.proto.output) and any(call.node.proto.output[len(outputs) :]):
             raise Refusal(f"only its first {len(outputs)} outputs can be computed, not all {len(wanted)}")

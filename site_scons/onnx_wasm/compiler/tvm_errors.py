@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from onnx_wasm.errors import BuildError, Problem
 
 _LONGEST = 300
+_NOTATION = (
+    (re.compile(r":? *ir\.Op\(.*"), ""),
+    (re.compile(r"R\.shape\((\[[^]]*\])\)"), r"\1"),
+    (re.compile(r"T\.\w+\((-?\d+)\)"), r"\1"),
+)
+"""How TVM writes what is in its own graphs, and what is left of that."""
 
 
 def reason(error: Exception) -> str:
-    """The line of a failure of TVM's that says what is wrong; the others are places in its own source."""
+    """What a failure of TVM's says is wrong, in plain words: one line, as the others are places in its own source."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
+    for notation, plain in _NOTATION:
+        text = notation.sub(plain, text)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 

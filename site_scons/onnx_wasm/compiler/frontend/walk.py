@@ -23,7 +23,7 @@ from onnx_wasm.compiler.frontend.evaluate import Evaluator
 from onnx_wasm.compiler.frontend.functions import function_body, has_body, with_defaults
 from onnx_wasm.compiler.frontend.graph import DEFAULT_DOMAINS, DTYPES, Graph, Node, TensorType, domain_of
 from onnx_wasm.compiler.frontend.parse import in_short
-from onnx_wasm.compiler.frontend.refusal import Refusal
+from onnx_wasm.compiler.frontend.refusal import Refusal, broken
 from onnx_wasm.errors import BuildError, Problem
 
 _MOST_NODES = 50_000
@@ -208,7 +208,7 @@ class _Walk:
         except InferenceError as error:
             self._refuse(node, Refusal(f"does not fit its definition: {in_short(error)}", "export the model again"))
         except Exception as error:  # whatever an untrusted file brings about, such as an attribute that is not there
-            self._refuse(node, Refusal(f"cannot be made out: {in_short(error)}", "export the model again"))
+            self._refuse(node, broken(error, in_short(error)))
         return []
 
     def _taken_apart(self, node: Node, opsets: Mapping[str, int]) -> list[_Pending] | None:
