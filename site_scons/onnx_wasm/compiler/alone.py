@@ -1,4 +1,4 @@
-"""A kernel by itself: a model of one operator, whose weights mean nothing."""
+"""A kernel by itself: a model of one operator whose weights mean nothing, and what mostly follows such a one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def module_of(kernel: Kernel, choice: Choice | None) -> tvm.IRModule:
         return _Convolved(kernel, choice).run()
     if isinstance(kernel, Product):
         weights = constant(_weights(kernel.depth, kernel.columns))
-        return _main(lambda x: R.matmul(x, weights), (kernel.rows, kernel.depth))
+        return _main(lambda x: _followed(R.matmul(x, weights), kernel.columns), (kernel.rows, kernel.depth))
     assert isinstance(kernel, Batched)
     left, right = (kernel.rows, kernel.depth), (kernel.depth, kernel.columns)
     return _main(R.matmul, (kernel.batch, *left), (kernel.batch, *right))
@@ -35,19 +35,21 @@ class _Convolved(Rewriter):
     """Puts a convolution of pictures whose channels come last, which no operator stands for, in a function's place."""
 
     def __init__(self, kernel: tuning.Convolution, choice: Choice | None) -> None:
-        (*_, channels), (columns, *taps) = kernel.picture, kernel.weights
-        super().__init__(_main(R.nn.relu, (math.prod(kernel.picture[:3]), channels)))
-        weights = Stored(_weights(columns, channels // kernel.groups, *taps), "float32")
-        window = Window(kernel.out, kernel.strides, kernel.dilation)
-        self.rules = {
-            "relax.nn.relu": lambda call: convolution.lower(
-                self,
-                Convolution(
-                    self.rewritten(call.args[0]), kernel.picture, weights, window, kernel.padding, kernel.groups,
-                    chosen=choice,
-                ),
-            )
-        }  # fmt: skip
+        super().__init__(_main(R.nn.relu, (math.prod(kernel.picture[:3]), kernel.picture[3])))
+        self._kernel, self._choice = kernel, choice
+        self.rules = {"relax.nn.relu": self._convolved}
+
+    def _convolved(self, call: relax.Call) -> relax.Expr:
+        it, (columns, *taps) = self._kernel, self._kernel.weights
+        weights = Stored(_weights(columns, it.picture[3] // it.groups, *taps), "float32")
+        window, x = Window(it.out, it.strides, it.dilation), self.rewritten(call.args[0])
+        whole = Convolution(x, it.picture, weights, window, it.padding, it.groups, chosen=self._choice)
+        return self.emit(_followed(convolution.lower(self, whole), columns))
+
+
+def _followed(result: relax.Expr, columns: int) -> relax.Expr:
+    """A layer's result [rows, columns] with its bias and its activation, which are computed before it is written."""
+    return R.nn.relu(R.add(result, constant(_weights(1, columns))))
 
 
 def _main(operator: Callable[..., relax.Expr], *shapes: tuple[int, ...]) -> tvm.IRModule:
