@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,31 @@ def test_sums_of_integers_are_exact(name: str, platform: str, laboratory: Labora
     (wanted,) = ReferenceEvaluator(its).run(None, inputs)
     np.testing.assert_array_equal(found, wanted)
     assert (dots(module) > 0) == (platform == "with vectors" and name in PRODUCTS)
+
+
+def test_results_of_integers_are_rounded_in_the_kernel_that_sums_them(laboratory: Laboratory, tmp_path: Path) -> None:
+    known = {
+        "xs": np.array(0.02, "float32"),
+        "xz": np.array(113, "uint8"),
+        "w": whole("int8", 24, 16, 3, 3),
+        "ws": RANDOM.uniform(0.01, 0.02, 24).astype("float32"),
+        "wz": np.zeros(24, "int8"),
+        "ys": np.array(0.3, "float32"),
+        "yz": np.array(130, "uint8"),
+        "b": RANDOM.integers(-999, 999, 24).astype("int32"),
+    }
+    node = helper.make_node("QLinearConv", ["x", *known], ["y"], pads=[1, 1, 1, 1])
+    its = model([node], {"x": ("uint8", [1, 16, 8, 8])}, {"y": ("uint8", [1, 24, 8, 8])}, known)
+    module = made(its, tmp_path)
+    inputs = {"x": whole("uint8", 1, 16, 8, 8)}
+    (found,) = laboratory.run(module, inputs)
+    (wanted,) = ReferenceEvaluator(its).run(None, inputs)
+    np.testing.assert_array_equal(found, wanted)
+    assert dots(module) > 0
+    nodes = json.loads((tmp_path / "model.graph.json").read_text())["nodes"]
+    (name,) = (it["name"] for it in nodes if "conv" in it["name"])
+    assert "round" in name
+    assert "clip" in name
 
 
 def test_weights_take_a_byte_each(tmp_path: Path) -> None:
