@@ -372,7 +372,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     compiling = st.builds(
         Compile,
         platforms=st.lists(st.sampled_from(PLATFORM_NAMES), min_size=1, unique=True).map(tuple),
-        opt_level=st.integers(0, 3),
+        opt_level=st.integers(0, 3) | st.just("s"),
         executor=st.sampled_from(["aot", "graph"]),
         deterministic=st.booleans(),
     )

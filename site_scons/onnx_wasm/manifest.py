@@ -14,6 +14,7 @@ from onnx_wasm.toml_tables import (
     BAD,
     Boolean,
     Choice,
+    Either,
     Finding,
     Integer,
     List,
@@ -276,7 +277,8 @@ class Compile:
     Args:
         platforms (array of strings, default ["teaclave"]): The platforms to build for: ``teaclave``, ``wasi``, ``web``.
             The first is the one that ``<model>.wasm`` means.
-        opt_level (integer, default 3): How hard the compiler tries, from 0 to 3.
+        opt_level (integer | "s", default 3): How hard the compiler tries to make the module quick, from 0 to 3; or
+            ``s``: to make its code small, at some cost of time.
         executor ("aot" | "graph", default "aot"): How the model is driven: one compiled entry function, or a graph in
             JSON that the module interprets.
         target_features (array of strings, default []): Features of WebAssembly that not all runtimes have, and to use
@@ -291,7 +293,7 @@ class Compile:
     platforms: tuple[str, ...] = field(
         default=("teaclave",), metadata={"kind": List(Choice(PLATFORM_NAMES), fewest=1, unique=True)}
     )
-    opt_level: int = field(default=3, metadata={"kind": Integer(0, 3)})
+    opt_level: int | str = field(default=3, metadata={"kind": Either((Integer(0, 3), Choice(("s",))))})
     executor: str = field(default="aot", metadata={"kind": Choice(("aot", "graph"))})
     target_features: tuple[str, ...] = field(
         default=(), metadata={"kind": List(Choice(tuple(TARGET_FEATURES)), unique=True)}

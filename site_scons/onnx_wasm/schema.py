@@ -18,6 +18,7 @@ from onnx_wasm.manifest import Manifest
 from onnx_wasm.toml_tables import (
     Boolean,
     Choice,
+    Either,
     Integer,
     Kind,
     List,
@@ -110,6 +111,8 @@ def _kind(kind: Kind) -> dict[str, Any]:
             return {"type": "string", "enum": list(kind.words)}
         case Integer():
             return {"type": "integer", "minimum": kind.least, "maximum": kind.most}
+        case Either():
+            return {"anyOf": [_kind(each) for each in kind.kinds]}
         case Number():
             return {"type": "number", "minimum": -kind.most, "maximum": kind.most}
         case List():

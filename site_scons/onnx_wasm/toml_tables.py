@@ -105,6 +105,28 @@ class Integer(NamedTuple):
         return refuse(self.says, value, place, found)
 
 
+class Either(NamedTuple):
+    """A value of one kind or another.
+
+    Args:
+        kinds: The kinds, simple ones.
+    """
+
+    kinds: tuple[Integer | Choice, ...]
+
+    @property
+    def says(self) -> str:
+        return " or ".join(kind.says for kind in self.kinds)
+
+    def read(self, value: object, place: Place, found: list[Finding]) -> Any:
+        for kind in self.kinds:
+            wrong: list[Finding] = []
+            read = kind.read(value, place, wrong)
+            if not wrong:
+                return read
+        return refuse(self.says, value, place, found)
+
+
 class Number(NamedTuple):
     """An integer or a float; read as a float.
 
@@ -243,7 +265,7 @@ class Table(NamedTuple):
         return values
 
 
-Kind = Text | Choice | Boolean | Integer | Number | List | Mapping | Table
+Kind = Text | Choice | Boolean | Integer | Either | Number | List | Mapping | Table
 
 
 def keys_of(shape: type) -> dict[str, Field[Any]]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from onnx_wasm.errors import BuildError, LimitMissedError, Problem
+from onnx_wasm.platforms import SIZE
 
 FAILED = 2
 _LIMIT_MISSED = 3
@@ -63,6 +64,15 @@ def add_params(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--params", nargs=2, action="append", default=[], metavar=("KEY", "FILE"), help="the weights, if in a file"
     )
+
+
+def add_opt_level(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--opt-level``, of the manifest's: a number, or ``s``."""
+    parser.add_argument("--opt-level", type=_opt_level, choices=(*range(4), SIZE), required=True)
+
+
+def _opt_level(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _attempt(run: Callable[[argparse.Namespace], None], arguments: argparse.Namespace, step: str) -> int:

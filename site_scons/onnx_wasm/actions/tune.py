@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from onnx_wasm import tuning
-from onnx_wasm.actions.common import importing, main, run_tool, scratch_beside, written_whole
+from onnx_wasm.actions.common import add_opt_level, importing, main, run_tool, scratch_beside, written_whole
 from onnx_wasm.errors import BuildError, Problem
 from onnx_wasm.platforms import PLATFORMS, Platform
 from onnx_wasm.profile.calls import calls_of
@@ -185,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wrapper", type=Path, required=True, help="the wrapper, for what kernels call of it")
     parser.add_argument("--platform", choices=PLATFORMS, required=True)
     parser.add_argument("--target-feature", action="append", default=[], help="an optional one of the platform's")
-    parser.add_argument("--opt-level", type=int, choices=range(4), required=True)
+    add_opt_level(parser)
     parser.add_argument("--linker", type=json.loads, required=True, help="the words that start wasm-ld")
     parser.add_argument("--tuning", type=Path, action="append", default=[], help="a file of records that builds read")
     parser.add_argument("--records", type=Path, required=True, help="the file of records to write")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from onnx_wasm import tuning
-from onnx_wasm.actions.common import importing, main, written_whole
+from onnx_wasm.actions.common import add_opt_level, importing, main, written_whole
 from onnx_wasm.platforms import PLATFORMS
 
 
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, required=True, help="the weights beside it")
     parser.add_argument("--platform", choices=PLATFORMS, required=True)
     parser.add_argument("--target-feature", action="append", default=[], help="an optional one of the platform's")
-    parser.add_argument("--opt-level", type=int, choices=range(4), required=True)
+    add_opt_level(parser)
     parser.add_argument("--executor", choices=("aot", "graph"), required=True)
     parser.add_argument("--tuning", type=Path, action="append", default=[], help="a file of records about kernels")
     shared = "take the records of the platform without its features, whose module reads the same weights"

@@ -102,7 +102,7 @@ def to_object(
     ir: Path,
     weights_file: Path,
     platform: Platform,
-    opt_level: int,
+    opt_level: int | str,
     executor: str,
     label: str,
     outputs: ObjectFiles,
@@ -114,7 +114,7 @@ def to_object(
         ir: What ``to_ir`` wrote.
         weights_file: The weights beside it.
         platform: Where the module will run.
-        opt_level: LLVM's, 0 to 3.
+        opt_level: LLVM's, 0 to 3; ``s`` for small code.
         executor: ``aot`` or ``graph``.
         label: What messages call the model.
         outputs: The files to write.
@@ -147,7 +147,7 @@ def tunable(ir: Path, weights_file: Path, platform: Platform, label: str) -> lis
 
 
 def kernel_to_object(
-    kernel: Kernel, choice: Choice | None, platform: Platform, opt_level: int, label: str, outputs: ObjectFiles
+    kernel: Kernel, choice: Choice | None, platform: Platform, opt_level: int | str, label: str, outputs: ObjectFiles
 ) -> None:
     """Compiles a model of one kernel, with weights of no meaning.
 
@@ -155,7 +155,7 @@ def kernel_to_object(
         kernel: The kernel.
         choice: How it is to be computed; None for as without a record.
         platform: Where it will run.
-        opt_level: LLVM's, 0 to 3.
+        opt_level: LLVM's, 0 to 3; ``s`` for small code.
         label: What messages call the kernel.
         outputs: The files to write.
 
@@ -192,7 +192,7 @@ def _compile(
         kernels = as_c_functions(loops, target)
         scratch = {name: kernel.scratch for name, kernel in kernels.items()}
         planned = plan(calls, scratch, label, resident=platform.resident)
-        shared = share({name: kernel.function for name, kernel in kernels.items()})
+        shared = share({name: kernel.function for name, kernel in kernels.items()}, target)
         codegen.write_c_object(shared, planned, target, outputs.object)
     else:
         planned = plan(calls, {}, label)

@@ -14,6 +14,7 @@ import tvm_ffi
 from tvm import tirx
 
 from onnx_wasm.compiler.schedules import RULE
+from onnx_wasm.compiler.targets import is_small
 
 _PRODUCTS = ("gemm", "channels")
 _MANY = 16
@@ -45,17 +46,21 @@ class Shared:
     routes: dict[str, Route]
 
 
-def share(kernels: Mapping[str, tirx.PrimFunc]) -> Shared:
+def share(kernels: Mapping[str, tirx.PrimFunc], target: tvm.target.Target) -> Shared:
     """Finds kernels of one form and makes one function of each such set.
 
-    A product that does not know how long its rows are takes a twentieth longer: only many share one.
+    A product that does not know how long its rows are takes a twentieth longer: only many share one, unless code is to
+    be small.
 
     Args:
         kernels: C functions, by name.
+        target: What they will be compiled for.
     """
+    with target:
+        fewest = 2 if is_small() else _MANY
     functions, routes = dict(kernels), dict[str, Route]()
     for names in _alike(kernels):
-        if kernels[names[0]].attrs.get(RULE) in _PRODUCTS and len(names) < _MANY:
+        if kernels[names[0]].attrs.get(RULE) in _PRODUCTS and len(names) < fewest:
             continue
         symbol = f"{names[0]}_shared"
         functions[symbol], numbers = _with_numbers([kernels[name] for name in names])

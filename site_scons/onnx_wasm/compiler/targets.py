@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import tvm
 
-from onnx_wasm.platforms import Platform
+from onnx_wasm.platforms import SIZE, Platform
 
 _LLVM_OPTIONS = (
     "--disable-lsr:bool=1",  # strength reduction spends a register per address; wasm's addressing modes are cheaper
     "--inline-instr-cost:int=10000",  # a kernel inlined into the entry function costs it its registers, and size
 )
 
+_LLVM_LEVEL_FOR_SIZE = 2
 _RESIDENT = "resident"
+_SMALL = "small"
 _FUSED = "relaxed-simd"
 
 
-def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
-    """The TVM target that compiles for a platform at LLVM's optimisation level 0 to 3."""
+def wasm_target(platform: Platform, opt_level: int | str) -> tvm.target.Target:
+    """The TVM target that compiles for a platform at LLVM's optimisation level 0 to 3, or for small code."""
+    small = opt_level == SIZE
+    keys = {_RESIDENT: platform.resident, _SMALL: small}
     return tvm.target.Target(
         {
             "kind": "llvm",
             "mtriple": "wasm32-unknown-unknown",
             "mcpu": platform.cpu,
             "mattr": [f"+{feature}" for feature in platform.features],
-            "opt-level": opt_level,
+            "opt-level": _LLVM_LEVEL_FOR_SIZE if small else opt_level,
             "vector-width": 128,
-            "keys": ["cpu", *([_RESIDENT] if platform.resident else [])],
+            "keys": ["cpu", *(key for key, holds in keys.items() if holds)],
             # The only way to the fused instruction: LLVM takes it for products whose sums may be contracted.
             "fast-math-contract": _FUSED in platform.features,
             "cl-opt": list(_LLVM_OPTIONS),
@@ -36,6 +40,11 @@ def wasm_target(platform: Platform, opt_level: int) -> tvm.target.Target:
 def is_resident() -> bool:
     """Whether what depends on weights alone is computed once for many runs."""
     return _RESIDENT in tvm.target.Target.current().keys
+
+
+def is_small() -> bool:
+    """Whether code is to be small rather than quick."""
+    return _SMALL in tvm.target.Target.current().keys
 
 
 def has_vectors() -> bool:

@@ -35,7 +35,7 @@ def rule() -> Builder:
         TARGET_FEATURES: The platform's optional features that the module uses. Default: none.
         SHARED_WEIGHTS: Whether a module without these features reads the same file of weights: then that one's records
             count. Default: no.
-        OPT_LEVEL: LLVM's, 0 to 3. Default 3.
+        OPT_LEVEL: LLVM's, 0 to 3, or ``s`` for small code. Default 3.
         EXECUTOR: ``aot`` or ``graph``. Default ``aot``.
         MANIFEST: The manifest that messages name.
     """

@@ -16,7 +16,7 @@ from onnx_wasm.compiler.anchors import channels, gemm, winograd
 from onnx_wasm.compiler.graph.panels import fitting, panels, single
 from onnx_wasm.compiler.graph.rewriter import OPAQUE, Rewriter, constant, shape_of
 from onnx_wasm.compiler.graph.stored import Stored
-from onnx_wasm.compiler.targets import has_vectors, is_resident
+from onnx_wasm.compiler.targets import has_vectors, is_resident, is_small
 from onnx_wasm.tuning import Choice, Kernel, Product, Tile
 
 _NARROW = 32
@@ -85,6 +85,8 @@ class Convolution:
     def tiling(self) -> winograd.Tiling | None:
         """How it is computed with fewer multiplications, if it is."""
         square = self.taps[0] == self.taps[1]
+        if is_small() and not self.chosen:
+            return None  # three transforms are much code
         if (
             self.is_integer
             or self.groups > 1
