@@ -176,13 +176,10 @@ def _cycles(tiling: Tiling, channels: int, columns: int, weight: int) -> float:
     return products + tiles + channels * columns / _LANES * weight * share
 
 
-Extents = Sequence[int] | None
-
-
-def picture_tiles(transform: Transform, known: Extents = None) -> tirx.PrimFunc:
+def picture_tiles(transform: Transform, extents: Sequence[int]) -> tirx.PrimFunc:
     """The kernel that transforms tiles: ``x`` [N, H, W, C], padded to ``Tiling.picture``, becomes [points, tiles, C].
 
-    Its extents are N, the tiles in height and width, and C; ``known`` if no others are to share it.
+    Its extents are N, the tiles in height and width, and C.
     """
     outputs, extent = transform.outputs, transform.extent
 
@@ -201,13 +198,13 @@ def picture_tiles(transform: Transform, known: Extents = None) -> tirx.PrimFunc:
 
         return _loops((images, tall, wide, channels), one)
 
-    return _kernel((4, 3), 4, known, body)
+    return _kernel((4, 3), extents, body)
 
 
-def weight_tiles(transform: Transform, known: Extents = None) -> tirx.PrimFunc:
+def weight_tiles(transform: Transform, extents: Sequence[int]) -> tirx.PrimFunc:
     """The kernel that transforms weights [panels, r, r, C, lanes]: they become [points, panels, C, lanes].
 
-    Its extents are the panels, and C · lanes; ``known`` if no others are to share it.
+    Its extents are the panels, and C · lanes.
     """
     taps = transform.taps
 
@@ -222,7 +219,7 @@ def weight_tiles(transform: Transform, known: Extents = None) -> tirx.PrimFunc:
 
         return _loops((panels, each), one)
 
-    return _kernel((5, 4), 2, known, body)
+    return _kernel((5, 4), extents, body)
 
 
 def products(tiles: te.Tensor, weights: te.Tensor, columns: int, tile: Tile) -> te.Tensor:
@@ -239,14 +236,14 @@ def products(tiles: te.Tensor, weights: te.Tensor, columns: int, tile: Tile) -> 
     )
 
 
-def results(transform: Transform, known: Extents = None, *, whole: bool) -> tirx.PrimFunc:
+def results(transform: Transform, extents: Sequence[int], *, whole: bool) -> tirx.PrimFunc:
     """The kernel that transforms products [points, tiles, columns] back: [N·OH·OW, columns].
 
     Its extents are N, the tiles in height and width, the columns, OH and OW.
 
     Args:
         transform: The transform.
-        known: Its extents, if no others are to share it.
+        extents: Its extents.
         whole: Whether no tile stands over the edge.
     """
     extent, outputs = transform.extent, transform.outputs
@@ -273,7 +270,7 @@ def results(transform: Transform, known: Extents = None, *, whole: bool) -> tirx
 
         return _loops((images, tall, wide, columns), one)
 
-    return _kernel((3, 2), 6, known, body)
+    return _kernel((3, 2), extents, body)
 
 
 class _Lines:
@@ -341,54 +338,42 @@ def _loops(extents: Sequence[tirx.Expr], body: Callable[..., tirx.Stmt]) -> tirx
     return nest
 
 
-def _int(value: int) -> tirx.IntImm:
-    return tirx.IntImm("int32", value)
-
-
 _Access = Callable[[tirx.Expr], tirx.Expr]
 _Write = Callable[[tirx.Expr, tirx.Expr], tirx.Stmt]
 
 
 def _kernel(
     ranks: tuple[int, int],
-    count: int,
-    known: Extents,
+    extents: Sequence[int],
     body: Callable[[_Access, _Write, list[tirx.Expr]], tirx.Stmt],
 ) -> tirx.PrimFunc:
-    """A kernel from one tensor to another that finds their extents in a third, so that all shapes can share its code.
+    """A kernel from one tensor to another.
 
     Args:
         ranks: Of the tensor read, and of the one written.
-        count: How many extents it asks for.
-        known: What they are, if they are not to be read.
+        extents: What it runs over.
         body: From what reads an element, what writes one, and the extents, to the kernel's statements.
     """
     shapes = [
         [tirx.Var(f"{name}{axis}", "int32") for axis in range(rank)] for name, rank in zip("rw", ranks, strict=True)
     ]
-    source, asked = te.placeholder(shapes[0], "float32", "source"), te.placeholder((count,), "int32", "extents")
+    source = te.placeholder(shapes[0], "float32", "source")
     # With buffers of its own te.extern would let them begin at an offset.
     read = tirx.decl_buffer(source.shape, "float32", "read")
-    extents = tirx.decl_buffer(asked.shape, "int32", "extents")
     written = tirx.decl_buffer(shapes[1], "float32", "written")
 
     def statements(_reads: object, _writes: object) -> tirx.Stmt:
         flat = [tirx.decl_buffer((_MOST,), "float32", name, data=of.data) for name, of in (("x", read), ("y", written))]
-        found = [tirx.Var(f"extent{index}", "int32") for index in range(count)]
-        values = [tirx.BufferLoad(extents, [it]) for it in range(count)] if known is None else map(_int, known)
         return tirx.SeqStmt(
             [
                 *(tirx.DeclBuffer(it, data=of.data) for it, of in zip(flat, (read, written), strict=True)),
-                *(tirx.Bind(*it) for it in zip(found, values, strict=True)),
                 body(
                     lambda at: tirx.BufferLoad(flat[0], [at]),
                     lambda at, value: tirx.BufferStore(flat[1], value, [at]),
-                    found,
+                    [tirx.IntImm("int32", extent) for extent in extents],
                 ),
             ]
         )
 
-    result = te.extern(
-        [shapes[1]], [source, asked], statements, in_buffers=[read, extents], out_buffers=[written], name="winograd"
-    )
-    return te.create_prim_func([source, asked, result])
+    result = te.extern([shapes[1]], [source], statements, in_buffers=[read], out_buffers=[written], name="winograd")
+    return te.create_prim_func([source, result])

@@ -65,8 +65,6 @@ class _ChannelsLast(Rewriter):
             **dict.fromkeys(UNARY, self._unary),
             **dict.fromkeys(BINARY, self._binary),
         }
-        calls = [binding.value for block in module["main"].body.blocks for binding in block.bindings]
-        self._many = convolution.many(filter(None, map(self._described, calls)))
         self._matrices: dict[relax.Var, Matrix] = {}
         self._pictures: dict[relax.Var, relax.Expr] = {}
 
@@ -103,8 +101,7 @@ class _ChannelsLast(Rewriter):
         it = self._described(call)
         if it is None:
             return None
-        shared = it.tiling is not None and it.tiling.transform in self._many
-        lowered = replace(it, picture=self._matrix(call.args[0]).value, shared=shared)
+        lowered = replace(it, picture=self._matrix(call.args[0]).value)
         n, out, height, width = shape_of(call)
         return Matrix(convolution.lower(self, lowered), (n, height, width, out))
 

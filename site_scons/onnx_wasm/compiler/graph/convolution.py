@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 from onnx_wasm import tuning
 from onnx_wasm.compiler.anchors import channels, gemm, winograd
 from onnx_wasm.compiler.graph.panels import fitting, panels, single
-from onnx_wasm.compiler.graph.rewriter import OPAQUE, Rewriter, constant, shape_of
+from onnx_wasm.compiler.graph.rewriter import OPAQUE, Rewriter, shape_of
 from onnx_wasm.compiler.graph.stored import Stored
 from onnx_wasm.compiler.targets import has_vectors, is_resident, is_small
 from onnx_wasm.tuning import Choice, Kernel, Product, Tile
@@ -34,7 +33,6 @@ class Convolution:
         window: Its output, strides and dilation.
         padding: Top, left, bottom, right.
         groups: The number of groups of channels.
-        shared: Whether there are so many of other extents that they had better share kernels.
         chosen: How it is computed, if that was measured.
     """
 
@@ -44,7 +42,6 @@ class Convolution:
     window: gemm.Window
     padding: tuple[int, int, int, int]
     groups: int
-    shared: bool = False
     chosen: Choice | None = None
 
     @property
@@ -127,16 +124,6 @@ class Convolution:
         return int(self.weights.values[0].size)
 
 
-_MANY = 3
-
-
-def many(convolutions: Iterable[Convolution]) -> set[winograd.Transform]:
-    """The transforms that so many convolutions of different extents go through that they had better share kernels."""
-    ways = {(it.tiling, it.extents[3], it.out) for it in convolutions}
-    count = collections.Counter(tiling.transform for tiling, *_ in ways if tiling is not None)
-    return {transform for transform, its in count.items() if its >= _MANY}
-
-
 def _ordered(weights: np.ndarray) -> np.ndarray:
     """Weights as [KH, KW, C / groups, O]."""
     return weights.transpose(2, 3, 1, 0)
@@ -172,15 +159,12 @@ def _with_fewer_multiplications(rewriter: Rewriter, it: Convolution) -> relax.Ex
 
     def by_hand(
         name: str,
-        kernel: Callable[[winograd.Extents], tirx.PrimFunc],
+        kernel: Callable[[list[int]], tirx.PrimFunc],
         x: relax.Expr,
         extents: list[int],
         shape: tuple[int, ...],
     ) -> relax.Var:
-        made = kernel(None if it.shared else extents)
-        return rewriter.call_kernel(
-            f"winograd_{name}", made, [x, constant(np.array(extents, "int32"))], shape, "winograd"
-        )
+        return rewriter.call_kernel(f"winograd_{name}", kernel(extents), [x], shape, "winograd")
 
     panel_count, columns = shape_of(packed)[0], it.out
     points = transform.extent**2
