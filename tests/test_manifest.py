@@ -38,6 +38,7 @@ from onnx_wasm.toml_lines import lines_of, nearest
 from onnx_wasm.toml_tables import (
     Boolean,
     Choice,
+    Either,
     Integer,
     Kind,
     List,
@@ -255,6 +256,8 @@ def type_of(kind: Kind) -> str:
             return " | ".join(f'"{word}"' for word in words)
         case Integer():
             return "integer"
+        case Either(kinds):
+            return " | ".join(map(type_of, kinds))
         case List(or_one=True):
             return "number or array of numbers"
         case List(item) | Mapping(_, item):
