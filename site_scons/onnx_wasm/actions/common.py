@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from onnx_wasm.errors import BuildError, LimitMissedError, Problem
-from onnx_wasm.platforms import SIZE
 
 FAILED = 2
 _LIMIT_MISSED = 3
@@ -68,7 +67,7 @@ def add_params(parser: argparse.ArgumentParser) -> None:
 
 def add_opt_level(parser: argparse.ArgumentParser) -> None:
     """Adds ``--opt-level``, of the manifest's: a number, or ``s``."""
-    parser.add_argument("--opt-level", type=_opt_level, choices=(*range(4), SIZE), required=True)
+    parser.add_argument("--opt-level", type=_opt_level, choices=(*range(4), "s"), required=True)
 
 
 def _opt_level(text: str) -> int | str:
