@@ -210,17 +210,38 @@ def test_a_local_response_is_of_the_neighbouring_channels(size: int, laboratory:
     assert node_tests.judge(test, laboratory).kind == "passed"
 
 
+@pytest.mark.parametrize(
+    ("extents", "taps", "attributes"),
+    [
+        ([9, 9], [3, 3], {"strides": [2, 2], "pads": [2, 2, 2, 2], "dilations": [2, 2]}),
+        ([8, 10], [2, 2], {"strides": [2, 2]}),
+        ([9, 8], [3, 4], {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+        ([10, 9], [3, 3], {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+        ([11, 7], [2, 3], {"strides": [3, 1], "pads": [0, 1, 0, 2]}),
+        ([17], [5], {"strides": [3], "pads": [1, 2]}),
+    ],
+    ids=["dilated", "side by side", "overlapping", "with more behind", "with gaps", "of lines"],
+)
 @pytest.mark.parametrize("groups", [1, 2])
-def test_a_transposed_convolution_is_the_transpose_of_a_convolution(groups: int, laboratory: Laboratory) -> None:
+def test_a_transposed_convolution_is_the_transpose_of_a_convolution(
+    extents: list[int], taps: list[int], attributes: dict[str, Any], groups: int, laboratory: Laboratory
+) -> None:
     """⟨conv x, y⟩ = ⟨x, convᵀ y⟩; ONNX's reference implementation has no groups here."""
-    weights, x, y = floats(4, 4 // groups, 3, 3), floats(1, 4, 9, 9), floats(1, 4, 5, 5)
-    attributes = {"strides": [2, 2], "pads": [2, 2, 2, 2], "dilations": [2, 2], "group": groups}
+    attributes = {**attributes, "group": groups}
+    weights, x = floats(4, 4 // groups, *taps), floats(1, 4, *extents)
     shape: list[int | str] = list(x.shape)
     forth = model(
         [helper.make_node("Conv", ["x", "w"], ["y"], **attributes)],
-        {"x": ("float32", shape), "w": ("float32", list(weights.shape))}, {"y": ("float32", list(y.shape))},
+        {"x": ("float32", shape)}, {"y": ("float32", ["n", "c", "h", "w"][: x.ndim])}, {"w": weights},
     )  # fmt: skip
-    (convolved,) = ReferenceEvaluator(forth).run(None, {"x": x, "w": weights})
+    (convolved,) = ReferenceEvaluator(forth).run(None, {"x": x})
+    y = floats(*convolved.shape)
+    # What the convolution's last window does not reach.
+    pads, dilations = (attributes.get(name, [default] * 4) for name, default in (("pads", 0), ("dilations", 1)))
+    attributes["output_padding"] = [
+        (extents[axis] + pads[axis] + pads[axis + len(taps)] - dilations[axis] * (taps[axis] - 1) - 1) % stride
+        for axis, stride in enumerate(attributes["strides"])
+    ]
     back = model(
         [
             helper.make_node("ConvTranspose", ["y", "w"], ["z"], **attributes),

@@ -21,6 +21,7 @@ from onnx_wasm.compiler.converters import (
     sequences,
     shaping,
     storage,
+    transposed,
     trees,
     windows,
 )
@@ -44,6 +45,7 @@ _FAMILIES = (
     sequences,
     shaping,
     storage,
+    transposed,
     trees,
     windows,
 )

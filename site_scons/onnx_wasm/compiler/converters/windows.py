@@ -1,4 +1,4 @@
-"""Windows that slide over a tensor of any rank: pooling, transposed convolutions, Col2Im.
+"""Windows that slide over a tensor of any rank: pooling, Col2Im.
 
 Where TVM has an operator for the case, as for the pooling of pictures, that is what it becomes: later passes know it.
 """
@@ -77,11 +77,13 @@ class Window:
         ]
 
 
-def _shape(expression: relax.Expr) -> list[int]:
+def shape_of(expression: relax.Expr) -> list[int]:
+    """A tensor's extents."""
     return [int(it) for it in expression.ty.shape.values]
 
 
-def _result(call: Call) -> tuple[int, ...]:
+def result_of(call: Call) -> tuple[int, ...]:
+    """The extents of what a node makes."""
     type_ = call.types[0]
     if type_ is None:
         raise Refusal("makes a tensor whose shape is not known")
@@ -91,8 +93,8 @@ def _result(call: Call) -> tuple[int, ...]:
 def _max_pool(call: Call) -> relax.Expr | list[relax.Expr]:
     if not any(call.node.proto.output[1:]):
         return tvm_convert(call)
-    data, shape = call.operand(0), _result(call)
-    window = Window.of(call, call.attributes["kernel_shape"], _shape(data))
+    data, shape = call.operand(0), result_of(call)
+    window = Window.of(call, call.attributes["kernel_shape"], shape_of(data))
     columns_first = bool(call.attributes.get("storage_order", 0))
 
     def compute(x: te.Tensor) -> Sequence[te.Tensor]:
@@ -138,66 +140,9 @@ def _greater(left: Sequence[tirx.Expr], right: Sequence[tirx.Expr]) -> tuple[tir
     return tirx.Select(first, left[0], right[0]), tirx.Select(first, left[1], right[1])
 
 
-def _transposed(call: Call) -> relax.Expr:
-    """Each element gathers what was spread to it: every element of the window that a whole step leads back from."""
-    data, weights, bias = call.operand(0), call.operand(1), call.input(2)
-    shape, result, attributes = _shape(data), _result(call), call.attributes
-    rank, groups = len(shape) - 2, attributes.get("group", 1)
-    sizes = _shape(weights)[2:]
-    strides = attributes.get("strides") or [1] * rank
-    dilations = attributes.get("dilations") or [1] * rank
-    before = _cut(call, shape, result, sizes, strides, dilations)
-    each_in, each_out = shape[1] // groups, result[1] // groups
-
-    def compute(x: te.Tensor, w: te.Tensor, *summand: te.Tensor) -> te.Tensor:
-        channel = te.reduce_axis((0, each_in), "channel")
-        axes = [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(sizes)]
-
-        def element(n: tirx.Expr, c: tirx.Expr, *at: tirx.Expr) -> tirx.Expr:
-            spread = [
-                index + first - axis * dilation
-                for index, first, axis, dilation in zip(at, before, axes, dilations, strict=True)
-            ]
-            places = [tirx.floordiv(it, stride) for it, stride in zip(spread, strides, strict=True)]
-            whole = [tirx.floormod(it, stride) == 0 for it, stride in zip(spread, strides, strict=True)]
-            valid = tirx.all(*whole, *(within(it, size) for it, size in zip(places, shape[2:], strict=True)))
-            source = c // each_out * each_in + channel
-            value = x(n, source, *places) * w(source, c % each_out, *axes)
-            return te.sum(tirx.if_then_else(valid, value, tirx.const(0, x.dtype)), axis=[channel, *axes])
-
-        total = te.compute(result, element)
-        return te.compute(result, lambda n, c, *at: total(n, c, *at) + summand[0](c)) if summand else total
-
-    return call.kernel(compute, data, weights, *([bias] if bias is not None else []), name="conv_transpose")
-
-
-def _cut(
-    call: Call,
-    shape: Sequence[int],
-    result: Sequence[int],
-    sizes: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-) -> list[int]:
-    """How much is cut off before, along each axis."""
-    attributes, rank = call.attributes, len(sizes)
-    how = attributes.get("auto_pad", "NOTSET")
-    if how == "NOTSET" and not attributes.get("output_shape"):
-        return list(attributes.get("pads") or [0] * rank)[:rank]
-    if how == "VALID":
-        return [0] * rank
-    extra = attributes.get("output_padding") or [0] * rank
-    cut = []
-    for axis in range(rank):
-        whole = strides[axis] * (shape[axis + 2] - 1) + extra[axis] + (sizes[axis] - 1) * dilations[axis] + 1
-        total = whole - result[axis + 2]
-        cut.append(total - total // 2 if how == "SAME_LOWER" or how == "NOTSET" else total // 2)
-    return cut
-
-
 def _response_norm(call: Call) -> relax.Expr:
     """Over neighbouring channels; of an even number of them the one more is behind."""
-    attributes, data, shape = call.attributes, call.operand(0), _shape(call.operand(0))
+    attributes, data, shape = call.attributes, call.operand(0), shape_of(call.operand(0))
     size, dtype = attributes["size"], str(data.ty.dtype)
     factor, bias, exponent = attributes["alpha"] / size, attributes["bias"], attributes["beta"]
 
@@ -219,7 +164,7 @@ def _response_norm(call: Call) -> relax.Expr:
 
 
 def _col2im(call: Call) -> relax.Expr:
-    data, result = call.operand(0), _result(call)
+    data, result = call.operand(0), result_of(call)
     block = call.value(2)
     assert block is not None
     sizes = [int(it) for it in block]
@@ -257,7 +202,6 @@ def _col2im(call: Call) -> relax.Expr:
 
 CONVERTERS: dict[tuple[str, str], Converter] = {
     ("", "Col2Im"): _col2im,
-    ("", "ConvTranspose"): _transposed,
     ("", "LRN"): _response_norm,
     ("", "MaxPool"): _max_pool,
 }
