@@ -518,3 +518,27 @@ def test_initialisers_among_the_inputs_are_no_inputs(workshop: Workshop) -> None
     takes = [node["name"] for node in workshop.graph(proto)["nodes"] if node["op"] == "null"]
     assert takes[:3] == ["a", "b:0", "c"]
     assert "w" not in takes
+
+
+def test_convolutions_over_lines_are_scheduled_as_those_over_pictures(workshop: Workshop) -> None:
+    random = np.random.default_rng(3)
+    weights = {
+        "w1": random.standard_normal((8, 3, 5)).astype("float32"),
+        "b1": random.standard_normal(8).astype("float32"),
+        "w2": random.standard_normal((12, 4, 3)).astype("float32"),
+        "shift": random.standard_normal((1, 20, 1)).astype("float32"),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], pads=[2, 1], strides=[2]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("MaxPool", ["b"], ["c"], kernel_shape=[3], strides=[1]),
+        helper.make_node("Conv", ["c", "w2"], ["d"], group=2, dilations=[2], pads=[2, 2]),
+        helper.make_node("Concat", ["c", "d"], ["e"], axis=1),
+        helper.make_node("Add", ["e", "shift"], ["f"]),
+        helper.make_node("AveragePool", ["f"], ["y"], kernel_shape=[2], strides=[2]),
+    ]
+    proto = model(nodes, {"x": (F, [2, 3, 33])}, {"y": (F, [2, 20, 7])}, weights)
+    check(workshop, proto, "aot")
+    rules = [node["attrs"].get("rule") for node in workshop.graph(proto)["nodes"] if node["op"] == "tvm_op"]
+    assert rules.count("gemm") == 2
+    assert rules.count("channels") == 2

@@ -14,6 +14,7 @@ from onnx_wasm.compiler.graph.batch_norm import fold_batch_norm
 from onnx_wasm.compiler.graph.channels_last import channels_last
 from onnx_wasm.compiler.graph.fold_constants import fold_constants
 from onnx_wasm.compiler.graph.integer_products import integer_products
+from onnx_wasm.compiler.graph.lines import lines_as_pictures
 from onnx_wasm.compiler.graph.products import matrix_products
 from onnx_wasm.compiler.graph.simplify import simplify
 from onnx_wasm.compiler.schedules import schedule_kernels
@@ -58,6 +59,7 @@ def _graph(choose: Choose) -> tuple[Pass, ...]:
         rt.DeadCodeElimination(),
         _as_pass(fold_batch_norm),
         _as_pass(integer_products),
+        _as_pass(lines_as_pictures),
         rt.DeadCodeElimination(),
         _as_pass(channels_last, choose),
         _as_pass(matrix_products, choose),
