@@ -56,9 +56,6 @@ class Platform:
         return replace(self, exports=self.exports | self.params_exports)
 
 
-SIZE = "s"
-"""The level of optimisation that is for small code, in place of a number."""
-
 TEACLAVE = Platform(
     name="teaclave",
     # Teaclave's executor is WAMR's classic interpreter of January 2022, without SIMD or reference types.

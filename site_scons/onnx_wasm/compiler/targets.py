@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tvm
 
-from onnx_wasm.platforms import SIZE, Platform
+from onnx_wasm.platforms import Platform
 
 _LLVM_OPTIONS = (
     "--disable-lsr:bool=1",  # strength reduction spends a register per address; wasm's addressing modes are cheaper
     "--inline-instr-cost:int=10000",  # a kernel inlined into the entry function costs it its registers, and size
 )
 
-_LLVM_LEVEL_FOR_SIZE = 2
+_FOR_SIZE, _LLVM_LEVEL_FOR_SIZE = "s", 2
 _RESIDENT = "resident"
 _SMALL = "small"
 _FUSED = "relaxed-simd"
@@ -19,7 +19,7 @@ _FUSED = "relaxed-simd"
 
 def wasm_target(platform: Platform, opt_level: int | str) -> tvm.target.Target:
     """The TVM target that compiles for a platform at LLVM's optimisation level 0 to 3, or for small code."""
-    small = opt_level == SIZE
+    small = opt_level == _FOR_SIZE
     keys = {_RESIDENT: platform.resident, _SMALL: small}
     return tvm.target.Target(
         {
