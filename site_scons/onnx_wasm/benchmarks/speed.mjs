@@ -1,17 +1,19 @@
 // One model in one process: our modules and onnxruntime-web in turn, on the same input.
-// Arguments: the package of the model, its name, onnxruntime-web, the ONNX file, the number of runs, and a folder with
-// "inputs" and for results: raw files, the tensors of each in order.
+// Arguments: the package of the model, its name, onnxruntime-web, the ONNX file, and a folder with "inputs" and for results:
+// raw files, the tensors of each in order.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { setFlagsFromString } from "node:v8";
 
-const WARM_UP = 5000; // milliseconds
+const WARM_UP = 4000; // milliseconds
+const RUNS = 25;
+const MEASURED = 4000; // milliseconds: small models are run more often
 
 setFlagsFromString("--experimental-wasm-relaxed-simd"); // Node.js has it without a flag since 21
 
-const [folder, name, onnxruntime, onnx, runs, results] = process.argv.slice(2);
+const [folder, name, onnxruntime, onnx, results] = process.argv.slice(2);
 const { load, inputs, outputs } = await import(pathToFileURL(join(folder, `${name}.js`)));
 const ort = await import(pathToFileURL(join(onnxruntime, "dist/ort.wasm.bundle.min.mjs")));
 const [module, relaxedModule, model, runtime] = [
@@ -72,15 +74,16 @@ function bytes({ buffer, byteOffset, byteLength }) {
 }
 
 // V8 compiles once more what runs often, beside the runs.
-const start = performance.now();
-while (performance.now() - start < WARM_UP) {
+const warm = performance.now() + WARM_UP;
+while (performance.now() < warm) {
   await theirs.run();
   ours.run();
   relaxed.run();
 }
 
 const [theirTimes, ourTimes, relaxedTimes] = [[], [], []];
-for (let index = 0; index < Number(runs); index++) {
+const end = performance.now() + MEASURED;
+while (ourTimes.length < RUNS || performance.now() < end) {
   theirTimes.push((await timed(theirs.run))[0]);
   ourTimes.push((await timed(async () => ours.run()))[0]);
   relaxedTimes.push((await timed(async () => relaxed.run()))[0]);
