@@ -74,14 +74,14 @@ PRODUCTS = {
     ),
     "odd groups of uint8": lambda: product(("uint8", (1, 15, 6, 6)), ("uint8", (25, 3, 3, 3)), (9, 250), group=5),
     "weights of uint8": lambda: product(("uint8", (1, 12, 6, 6)), ("uint8", (12, 12, 3, 3)), (1, 100)),
+    "lines": lambda: product(("uint8", (1, 6, 20)), ("int8", (8, 6, 3)), (77, None)),
 }
 APART = {
     "depthwise": lambda: product(
         ("uint8", (1, 12, 6, 6)), ("int8", (12, 1, 3, 3)), (77, None), group=12, pads=[1, 1, 1, 1]
     ),
-    "lines": lambda: product(("uint8", (1, 6, 20)), ("int8", (8, 6, 3)), (77, None)),
 }
-"""Products without neighbours to multiply at once, or with loops of TVM's own."""
+"""Products without neighbours to multiply at once."""
 
 
 @pytest.fixture(scope="module")

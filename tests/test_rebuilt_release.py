@@ -15,7 +15,7 @@ from onnx_wasm.benchmarks.reproducible import compare
 from onnx_wasm.release import provenance, sbom, sums
 
 COMPLETE = 'version = "1.0.0-rc.1"\nlicense = "CC0-1.0"\nsha256 = "{}"\n'
-LAST = "            pipeline.ObjectFiles(*outputs),\n        )\n"
+LAST = "            tuning.chooser(records, its if arguments.shared_weights else platform),\n        )\n"
 HOST_IN_THE_OBJECT = """
         import os
         name = os.uname().nodename.encode()
