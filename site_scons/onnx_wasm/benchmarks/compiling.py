@@ -5,7 +5,6 @@ python -m onnx_wasm.benchmarks.compiling MODEL.onnx FOLDER
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import tempfile
@@ -38,10 +37,9 @@ def cost(model: Path) -> Cost:
     Args:
         model: The ONNX file.
     """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with tempfile.TemporaryDirectory(prefix="onnx-wasm-bench-") as folder:
         command = [sys.executable, "-P", "-m", "onnx_wasm.benchmarks.compiling", str(model), folder]
-        run = measured.run(command, Path(), environment, f"compiling {model.name}")
+        run = measured.run(command, Path(), measured.environment(), f"compiling {model.name}")
     return Cost(run.seconds, int(run.output))
 
 

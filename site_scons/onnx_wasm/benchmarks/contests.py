@@ -7,7 +7,6 @@ repository, without their pictures: they take tensors here.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_wasm import TOOLPATH, manifest
+from onnx_wasm.benchmarks import measured
 from onnx_wasm.benchmarks.table import FOLDER
 from onnx_wasm.fetch.store import Store
 from onnx_wasm.user_folder import user_folder
@@ -147,9 +147,8 @@ def built(names: Sequence[str], what: str) -> list[Contestant]:
     targets = [f"{name}.web" for name in names]
     drawn = [name for name in names if not CONTESTS[name].example]
     targets += [f"{name}.{it}" for name in drawn for it in ("wasi.wasm", "teaclave.wasm", "web.profile")]
-    site = str(Path(__file__).parents[2])
     command = [sys.executable, "-m", "SCons", "-s", "-C", str(WORKSPACE), *targets]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": site}, stdout=sys.stderr, check=False)
+    done = subprocess.run(command, env=measured.environment(), stdout=sys.stderr, check=False)
     if done.returncode:
         sys.exit(f"{what}: the build ended with {done.returncode}")
     return [_contestant(path) for path in paths]

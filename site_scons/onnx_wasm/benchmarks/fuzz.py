@@ -22,7 +22,7 @@ import onnx
 from onnx import helper
 
 from onnx_wasm import external_data
-from onnx_wasm.benchmarks import mutations, node_tests, table, workers
+from onnx_wasm.benchmarks import measured, mutations, node_tests, table, workers
 from onnx_wasm.benchmarks.bare_module import compiled
 from onnx_wasm.benchmarks.table import Row, publish
 from onnx_wasm.benchmarks.workers import Broken, Done, Limits
@@ -41,8 +41,6 @@ _LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 _MANIFEST_EVERY = 4
 _SIGNS = ("Traceback", '  File "', "broke off")
 """What Python, SCons and an action say when they break."""
-
-_SITE = Path(__file__).parents[2]
 
 _SCONSTRUCT = """\
 import onnx_wasm
@@ -209,7 +207,7 @@ def _of_model(data: bytes) -> Fate:
 def _of_manifest(data: bytes) -> Fate:
     Path("it.toml").write_bytes(data)
     Path("SConstruct").write_text(_SCONSTRUCT, encoding="utf-8")
-    environ = {**os.environ, "PYTHONPATH": str(_SITE)}
+    environ = measured.environment()
     command = [sys.executable, "-P", "-m", "SCons", "-Q"]
     try:
         done = subprocess.run(

@@ -12,7 +12,6 @@ import binascii
 import collections
 import io
 import json
-import os
 import random
 import shutil
 import struct
@@ -29,6 +28,7 @@ from typing import Protocol
 import numpy as np
 
 from onnx_wasm import TOOLPATH
+from onnx_wasm.benchmarks import measured
 from onnx_wasm.benchmarks.table import Row, publish
 from onnx_wasm.errors import BuildError
 from onnx_wasm.hosts.result import Result
@@ -290,7 +290,7 @@ def build_tensors(folder: Path, onnx: Path) -> Callable[[str], Path]:
         'env.WasmModel("tensors.toml")\n'
     )
     command = [sys.executable, "-P", "-m", "SCons", "-Q", "-s", "all"]
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environ = measured.environment()
     if subprocess.run(command, cwd=folder, env=environ, check=False).returncode:
         sys.exit(f"{TARGET}: the model for tensors cannot be built")
     return lambda platform: folder / f"build/{platform}/tensors/tensors.wasm"

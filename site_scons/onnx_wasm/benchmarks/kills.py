@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from onnx_wasm.benchmarks import buildbox, nginx, workspaces
+from onnx_wasm.benchmarks import buildbox, measured, nginx, workspaces
 from onnx_wasm.benchmarks.table import Row, publish
 
 TARGET = "fuzz-kills"
@@ -124,7 +124,7 @@ class _Checkout:
     def __init__(self, top: Path) -> None:
         self.top = top
         self._log = top.with_name("log")
-        _generate(top)
+        workspaces.generate_apart(top, _MODELS)
         self.build(_WRAPPER)
         self._texts = [(top / "models" / workspaces.name(it) / f"{workspaces.name(it)}.onnx") for it in range(_MODELS)]
         self._variants = [[path.read_bytes() for path in order] for order in (self._texts, self._texts[::-1])]
@@ -150,7 +150,7 @@ class _Checkout:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "SCons", "-Q", "-j2", *words],
                 cwd=self.top,
-                env=_environment(),
+                env=measured.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -256,15 +256,6 @@ def measure(folder: Path, moments: int, seed: int) -> list[Row]:
         if sys.stderr.isatty():
             sys.stderr.write(f"{victim}: done\n")
     return rows
-
-
-def _generate(top: Path) -> None:
-    command = [sys.executable, "-P", "-m", "onnx_wasm.benchmarks.workspaces", str(top), str(_MODELS)]
-    subprocess.run(command, env=_environment(), check=True)
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def main() -> None:

@@ -29,6 +29,11 @@ class Run:
     output: str
 
 
+def environment() -> dict[str, str]:
+    """The variables of a process of Python's own that finds this package where this one does."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
 def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], what: str) -> Run:
     """Runs a program to its end.
 

@@ -6,9 +6,7 @@ build compiles each of its models.
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -55,7 +53,7 @@ def scons(top: Path, *words: str) -> Run:
         SystemExit: It failed; its output is shown.
     """
     command = [sys.executable, "-P", "-m", "SCons", "-Q", *words]
-    return measured.run(command, top, _environment(), f"{TARGET}: scons {' '.join(words)}")
+    return measured.run(command, top, measured.environment(), f"{TARGET}: scons {' '.join(words)}")
 
 
 def measure(folder: Path) -> tuple[list[Row], list[Point]]:
@@ -68,7 +66,7 @@ def measure(folder: Path) -> tuple[list[Row], list[Point]]:
         The rows of the table, and the curve.
     """
     # The memory of a process counts that of the one it was forked from: nothing large is imported here.
-    template = _generated(folder / "template", 1)
+    template = workspaces.generate_apart(folder / "template", 1)
     scons(template, "all")
     points = [_unchanged(folder / str(size), size, template) for size in SIZES]
     few, some, many = points
@@ -91,7 +89,7 @@ def measure(folder: Path) -> tuple[list[Row], list[Point]]:
 
 
 def _unchanged(top: Path, size: int, template: Path) -> Point:
-    _generated(top, size)
+    workspaces.generate_apart(top, size)
     sconstruct = top / "SConstruct"
     text = sconstruct.read_text(encoding="utf-8")
     sconstruct.write_text(text + workspaces.STAND_INS.format(template=template), encoding="utf-8")
@@ -117,23 +115,13 @@ def _clean_and_cached(folder: Path) -> tuple[float, float]:
     wrapper = "build/teaclave/wrapper/libwrapper.a"
     with nginx.serving(folder / "nginx") as server:
         sent = [f"--disk-cache={folder}/kept", f"--remote-cache={server.address}", "--remote-cache-mode=readwrite"]
-        first, second = (_generated(folder / name, BUILT) for name in ("first", "second"))
+        first, second = (workspaces.generate_apart(folder / name, BUILT) for name in ("first", "second"))
         scons(first, wrapper, *sent)
         built = scons(first, _JOBS, "all", *sent)
         taken = scons(second, _JOBS, "all", f"--disk-cache={folder}/empty", f"--remote-cache={server.address}")
     if "\n0 built, 0 local, " not in taken.output:
         sys.exit(f"{TARGET}: not all came from the cache: {taken.output.splitlines()[-1:]}")
     return built.cpu_seconds / BUILT, taken.seconds
-
-
-def _generated(top: Path, size: int) -> Path:
-    command = [sys.executable, "-P", "-m", "onnx_wasm.benchmarks.workspaces", str(top), str(size)]
-    subprocess.run(command, env=_environment(), check=True)
-    return top
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def _curve(points: Sequence[Point]) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from onnx_wasm.columns import table
+
 FOLDER = Path("build", "bench")
 
 
@@ -74,11 +76,7 @@ def _text(target: str, rows: Sequence[Row]) -> str:
         bound = "at most" if row.better == "lower" else "at least"
         limit = f"{bound} {_number(row.limit)} {row.unit}".rstrip()
         cells.append((row.name, value, limit, "ok" if row.ok else "missed"))
-    widths = [max(len(line[column]) for line in cells) for column in range(3)]
-    return "".join(
-        f"{name:{widths[0]}}  {value:>{widths[1]}}  {limit:>{widths[2]}}  {verdict}".rstrip() + "\n"
-        for name, value, limit, verdict in cells
-    )
+    return table(cells, (1, 2))
 
 
 def _number(value: float) -> str:

@@ -6,9 +6,12 @@ python -m onnx_wasm.benchmarks.workspaces FOLDER COUNT
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from onnx_wasm.benchmarks import measured
 
 if TYPE_CHECKING:
     import onnx
@@ -68,6 +71,13 @@ def generate(top: Path, count: int) -> Path:
         folder.mkdir(parents=True)
         onnx.save(_model(number), folder / f"{name(number)}.onnx")
         (folder / f"{name(number)}.toml").write_text(_MANIFEST.format(name=name(number)), encoding="utf-8")
+    return top
+
+
+def generate_apart(top: Path, count: int) -> Path:
+    """Writes a workspace as ``generate`` does, in a process of its own: this one imports nothing large for it."""
+    command = [sys.executable, "-P", "-m", "onnx_wasm.benchmarks.workspaces", str(top), str(count)]
+    subprocess.run(command, env=measured.environment(), check=True)
     return top
 
 
