@@ -83,18 +83,14 @@ def _run(
 ) -> dict[str, np.ndarray]:
     """Runs the module on files and gives every output that it can write."""
     with tempfile.TemporaryDirectory(prefix="onnx-wasm-verify-") as folder:
-        arguments = dict(params)
-        for key, data in sample.files.items():
-            arguments[key] = str(Path(folder, key))
-            Path(folder, key).write_bytes(data)
-        written = [it for it in outputs if it["argument"]]
-        arguments |= {it["argument"]: str(Path(folder, it["argument"])) for it in written}
-        result = host.run(arguments)
+        arguments = sample.placed(Path(folder), outputs)
+        result = host.run({**params, **arguments})
         if result.value is None or result.value < 0:
             status = statuses().get(result.value or 0)
             message = f"returned {result.value}" + (f": {status.text}" if status else "")
             raise BuildError(Problem(label, f"{sample.name}: {result.trap or message}", key=("verify",)))
-        return {it["name"]: tensors.from_file(Path(folder, it["argument"]), it) for it in written}
+        written = [it for it in outputs if it["argument"]]
+        return {it["name"]: tensors.from_file(Path(arguments[it["argument"]]), it) for it in written}
 
 
 def _parser() -> argparse.ArgumentParser:

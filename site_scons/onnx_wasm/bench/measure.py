@@ -5,9 +5,6 @@ It is started anew several times, so that what differs from start to start is pa
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +14,7 @@ from typing import Any
 
 from onnx_wasm.bench.figures import RUN
 from onnx_wasm.errors import BuildError, Problem
+from onnx_wasm.hosts import node
 from onnx_wasm.hosts.loading import load
 from onnx_wasm.hosts.result import Host, Taken
 from onnx_wasm.verification.samples import Sample
@@ -102,9 +100,6 @@ def measure(subject: Subject, scratch: Path) -> Measured:
 
 
 def _in_node(subject: Subject, glue: Path, scratch: Path) -> tuple[str, list[_Start]]:
-    node = shutil.which("node")
-    if node is None:
-        raise BuildError(Problem(str(subject.module), "a bench for the web needs node", "./sconsw setup dev brings it"))
     inputs = {name: scratch / str(index) for index, name in enumerate(subject.sample.tensors)}
     for name, file in inputs.items():
         file.write_bytes(subject.sample.tensors[name].tobytes())
@@ -121,11 +116,7 @@ def _in_node(subject: Subject, glue: Path, scratch: Path) -> tuple[str, list[_St
     found: dict[str, Any] = {}
     starts = []
     for _ in range(_STARTS):
-        done = subprocess.run([node, str(_NODE)], input=json.dumps(given), capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = f"node ended with {done.returncode}:\n{done.stderr.strip()}"
-            raise BuildError(Problem(str(subject.module), said))
-        found = json.loads(done.stdout)
+        found = node.answer(_NODE, given, str(subject.module))
         compile_, instantiate, first = (found[key] / 1000 for key in ("compile", "instantiate", "first"))
         runs = tuple(milliseconds / 1000 for milliseconds in found["runs"])
         starts.append(_Start(compile_, (instantiate,), first, runs, found["memory"]))
@@ -133,12 +124,8 @@ def _in_node(subject: Subject, glue: Path, scratch: Path) -> tuple[str, list[_St
 
 
 def _in_host(subject: Subject, scratch: Path) -> list[_Start]:
-    arguments = {subject.params[0]: str(subject.params[1])} if subject.params else {}
-    for key, data in subject.sample.files.items():
-        arguments[key] = str(scratch / key)
-        Path(arguments[key]).write_bytes(data)
-    written = [it["argument"] for it in subject.interface["outputs"] if it["argument"]]
-    arguments |= {key: str(scratch / key) for key in written}
+    params = {subject.params[0]: str(subject.params[1])} if subject.params else {}
+    arguments = {**params, **subject.sample.placed(scratch, subject.interface["outputs"])}
     starts = []
     for _ in range(_STARTS):
         host = load(subject.module)

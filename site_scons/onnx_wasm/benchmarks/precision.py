@@ -42,10 +42,8 @@ def _run(it: Contestant, platform: str) -> list[np.ndarray]:
     """Runs a module in its host."""
     outputs = it.interface["outputs"]
     with tempfile.TemporaryDirectory(prefix="onnx-wasm-bench-") as folder:
-        for key, data in it.sample.files.items():
-            Path(folder, key).write_bytes(data)
-        keys = [*it.sample.files, *(output["argument"] for output in outputs)]
-        result = load(it.module(platform)).run({key: str(Path(folder, key)) for key in keys})
+        arguments = it.sample.placed(Path(folder), outputs)
+        result = load(it.module(platform)).run(arguments)
         if result.value is None or result.value < 0:
             raise SystemExit(f"{it.name} for {platform}: {result}")
-        return [tensors.from_file(Path(folder, output["argument"]), output) for output in outputs]
+        return [tensors.from_file(Path(arguments[output["argument"]]), output) for output in outputs]

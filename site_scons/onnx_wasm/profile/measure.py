@@ -6,9 +6,6 @@ Where modules are interpreted, what counts is how many instructions a kernel run
 from __future__ import annotations
 
 import functools
-import json
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +15,7 @@ from pathlib import Path
 import wasmtime
 
 from onnx_wasm import wasm
-from onnx_wasm.errors import BuildError, Problem
-from onnx_wasm.hosts import checks
+from onnx_wasm.hosts import checks, node
 from onnx_wasm.platforms import Platform
 from onnx_wasm.profile.calls import AREAS, Call
 from onnx_wasm.profile.driver import PEAK_FLOPS, driver, peak
@@ -99,9 +95,6 @@ def measure(modules: Sequence[Linked], platform: Platform, scratch: Path) -> Mea
 
 
 def _in_node(modules: Sequence[Linked], scratch: Path, relaxed: bool) -> Measured:
-    node, module = shutil.which("node"), modules[0].module
-    if node is None:
-        raise BuildError(Problem(str(module), "to measure for the web needs node", "./sconsw setup dev brings it"))
     described = []
     (scratch / "peak.wasm").write_bytes(peak(relaxed=relaxed))
     for index, it in enumerate(modules):
@@ -111,11 +104,7 @@ def _in_node(modules: Sequence[Linked], scratch: Path, relaxed: bool) -> Measure
         sizes = {area: it.sizes[area] for area in AREAS}
         described.append({**paths, "sizes": sizes, "calls": len(it.calls)})
     given = {"modules": described, "peak": str(scratch / "peak.wasm"), "target": _TARGET * 1000}
-    command = [node, str(_NODE)]
-    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BuildError(Problem(str(module), f"node ended with {done.returncode}:\n{done.stderr.strip()}"))
-    found = json.loads(done.stdout)
+    found = node.answer(_NODE, given, str(modules[0].module))
     times = tuple(milliseconds / 1000 for milliseconds in found["calls"])
     return Measured(f"Node.js {found['version']}", "seconds", times, PEAK_FLOPS / (found["peak"] / 1000))
 

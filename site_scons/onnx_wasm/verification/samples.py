@@ -30,6 +30,18 @@ class Sample:
     tensors: Mapping[str, np.ndarray]
     files: Mapping[str, bytes]
 
+    def placed(self, folder: Path, outputs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """Writes the inputs' files, and gives the arguments of a run on them.
+
+        Args:
+            folder: Where they are put, and outputs will be.
+            outputs: The interface's; those that a run can write have an argument.
+        """
+        for key, data in self.files.items():
+            (folder / key).write_bytes(data)
+        keys = [*self.files, *(it["argument"] for it in outputs if it["argument"])]
+        return {key: str(folder / key) for key in keys}
+
 
 def drawn(inputs: Sequence[Mapping[str, Any]], ranges: Mapping[str, tuple[float, float]], number: int) -> Sample:
     """Draws a sample; the same number gives the same one.
