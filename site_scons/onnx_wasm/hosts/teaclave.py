@@ -19,10 +19,8 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from io import FileIO
 from pathlib import Path
 
@@ -31,7 +29,7 @@ from wasmtime import TrapCode
 
 from onnx_wasm import wasm
 from onnx_wasm.errors import BuildError, Problem
-from onnx_wasm.hosts import checks
+from onnx_wasm.hosts.compiled import FUEL, compiled
 from onnx_wasm.hosts.result import Result, Taken
 from onnx_wasm.platforms import TEACLAVE
 
@@ -44,7 +42,6 @@ APP_HEAP_SIZE = TEACLAVE.app_heap
 _ERROR = -1
 _OUTPUT_HANDLE = 0x4000_0000
 _LAST_HANDLE = 1023
-_FUEL = 1 << 62
 
 # How WAMR words what wasmtime reports.
 _TRAPS = {
@@ -73,16 +70,10 @@ class TeaclaveHost:
     """
 
     def __init__(self, data: bytes, where: str, *, count_fuel: bool = False) -> None:
-        checks.check(data, TEACLAVE, where)
-        self._where = where
-        settings = checks.config(TEACLAVE)
-        settings.max_wasm_stack = STACK_SIZE
-        settings.epoch_interruption = True
-        settings.consume_fuel = self._count_fuel = count_fuel
-        self._engine = wasmtime.Engine(settings)
-        start = time.perf_counter()
-        self._module = wasmtime.Module(self._engine, data)
-        self.compiled_in = time.perf_counter() - start
+        self._count_fuel = count_fuel
+        settings = {"max_wasm_stack": STACK_SIZE, "consume_fuel": count_fuel}
+        self._compiled = compiled(data, TEACLAVE, where, settings)
+        self.compiled_in = self._compiled.seconds
 
     @classmethod
     def load(cls, path: Path) -> TeaclaveHost:
@@ -128,15 +119,15 @@ class TeaclaveHost:
         Raises:
             BuildError: The module could not be started with these arguments, or an output could not be put in place.
         """
-        store = wasmtime.Store(self._engine)
+        store = wasmtime.Store(self._compiled.engine)
         if memory_limit is not None:
             store.set_limits(memory_size=memory_limit)
         if self._count_fuel:
-            store.set_fuel(_FUEL)
+            store.set_fuel(FUEL)
         paths = {value: Path(value) for value in arguments.values()}
         files = _Files(paths if inputs is None else inputs, paths if outputs is None else outputs, longest_read)
         try:
-            with _deadline(self._engine, store, timeout):
+            with self._compiled.deadline(store, timeout):
                 start = time.perf_counter()
                 exports = self._instantiate(store, files)
                 instantiated = time.perf_counter()
@@ -149,7 +140,7 @@ class TeaclaveHost:
                 run = time.perf_counter() - called
             if value >= 0:
                 files.put_outputs_in_place()
-            fuel = _FUEL - store.get_fuel() if self._count_fuel else None
+            fuel = FUEL - store.get_fuel() if self._count_fuel else None
             taken = Taken(instantiated - start, run, memory.data_len(store), fuel)
             return Result(value, file_errors=tuple(files.errors), taken=taken)
         except _TrapError as trap:
@@ -161,7 +152,7 @@ class TeaclaveHost:
             store.close()
 
     def _instantiate(self, store: wasmtime.Store, files: _Files) -> wasmtime.InstanceExports:
-        linker = wasmtime.Linker(self._engine)
+        linker = wasmtime.Linker(self._compiled.engine)
         functions: dict[str, Callable[..., int]] = {
             "env.teaclave_open_input": files.open_input,
             "env.teaclave_create_output": files.create_output,
@@ -169,15 +160,14 @@ class TeaclaveHost:
             "env.teaclave_write_file": files.write_file,
             "env.teaclave_close_file": files.close_file,
         }
-        for import_ in self._module.imports:
+        for import_ in self._compiled.module.imports:
             assert isinstance(import_.type, wasmtime.FuncType)
             function = functions[f"{import_.module}.{import_.name}"]
             linker.define_func(import_.module, import_.name or "", import_.type, function, access_caller=True)
         try:
-            return linker.instantiate(store, self._module).exports(store)
+            return linker.instantiate(store, self._compiled.module).exports(store)
         except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise BuildError(Problem(self._where, f"cannot be instantiated: {reason}")) from error
+            raise self._compiled.not_instantiated(error) from error
 
     def _place_arguments(
         self, store: wasmtime.Store, memory: wasmtime.Memory, arguments: Mapping[str, str]
@@ -188,19 +178,19 @@ class TeaclaveHost:
         for text in (text for pair in sorted(arguments.items()) for text in pair):
             encoded = os.fsencode(text)
             if b"\0" in encoded:
-                raise BuildError(Problem(self._where, f"the argument {text!r} contains a NUL"))
+                raise BuildError(Problem(self._compiled.where, f"the argument {text!r} contains a NUL"))
             pointers.append(start + len(strings))
             strings += encoded + b"\0"
             strings += bytes(-len(strings) % 8)
         argv = struct.pack(f"<{len(pointers)}I", *pointers)
         if len(strings) + len(argv) > APP_HEAP_SIZE:
             message = f"the arguments are longer than the app heap of {APP_HEAP_SIZE} bytes"
-            raise BuildError(Problem(self._where, message))
+            raise BuildError(Problem(self._compiled.where, message))
         try:
             memory.grow(store, APP_HEAP_SIZE // wasm.PAGE_SIZE)
         except wasmtime.WasmtimeError as error:
             message = f"its memory of {start} bytes cannot grow by an app heap of {APP_HEAP_SIZE} bytes"
-            raise BuildError(Problem(self._where, message, "set no maximum, or a larger one")) from error
+            raise BuildError(Problem(self._compiled.where, message, "set no maximum, or a larger one")) from error
         memory.write(store, strings + argv, start)
         return len(pointers), start + len(strings)
 
@@ -215,23 +205,6 @@ def _call(entrypoint: wasmtime.Func, store: wasmtime.Store, count: int, address:
         raise _TrapError(words or trap.message) from trap
     assert isinstance(value, int)
     return value
-
-
-@contextmanager
-def _deadline(engine: wasmtime.Engine, store: wasmtime.Store, timeout: float | None) -> Iterator[None]:
-    """Stops what runs in a store when the time is over."""
-    store.set_epoch_deadline(1)
-    if timeout is None:
-        yield
-        return
-    timer = threading.Timer(timeout, engine.increment_epoch)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 class _TrapError(Exception):

@@ -10,17 +10,15 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import wasmtime
 from wasmtime import TrapCode
 
 from onnx_wasm.errors import BuildError, Problem
-from onnx_wasm.hosts import checks
+from onnx_wasm.hosts.compiled import compiled
 from onnx_wasm.hosts.result import Result, Taken
 from onnx_wasm.platforms import WASI
 
@@ -45,15 +43,9 @@ class WasiHost:
     """
 
     def __init__(self, data: bytes, where: str) -> None:
-        checks.check(data, _WASMTIME, where)
-        self._where = where
-        settings = checks.config(_WASMTIME)
-        settings.epoch_interruption = True
-        self._engine = wasmtime.Engine(settings)
-        start = time.perf_counter()
-        self._module = wasmtime.Module(self._engine, data)
-        self.compiled_in = time.perf_counter() - start
-        self._linker = wasmtime.Linker(self._engine)
+        self._compiled = compiled(data, _WASMTIME, where)
+        self.compiled_in = self._compiled.seconds
+        self._linker = wasmtime.Linker(self._compiled.engine)
         self._linker.define_wasi()
 
     def run(
@@ -79,14 +71,17 @@ class WasiHost:
         Raises:
             BuildError: The module could not be started with these arguments, or an output could not be put in place.
         """
-        with tempfile.TemporaryDirectory(prefix="onnx-wasm-wasi-") as scratch, wasmtime.Store(self._engine) as store:
+        with (
+            tempfile.TemporaryDirectory(prefix="onnx-wasm-wasi-") as scratch,
+            wasmtime.Store(self._compiled.engine) as store,
+        ):
             staged, errors = _stage(arguments, Path(scratch, _FOLDER))
             words = [f"{key}={STANDARD if file is None else f'{_FOLDER}/{file.name}'}" for key, file in staged.items()]
             if any("\0" in word for word in words):
-                raise BuildError(Problem(self._where, "an argument contains a NUL"))
+                raise BuildError(Problem(self._compiled.where, "an argument contains a NUL"))
             printed = Path(scratch, "printed")
             configuration = wasmtime.WasiConfig()
-            configuration.argv = [self._where, *words]
+            configuration.argv = [self._compiled.where, *words]
             configuration.preopen_dir(str(Path(scratch, _FOLDER)), _FOLDER)
             configuration.stdout_file = printed
             configuration.stderr_file = Path(scratch, "told")  # the status says the same
@@ -106,14 +101,14 @@ class WasiHost:
                 # Which files there must be, only the module knows.
                 return Result(-status, file_errors=tuple(errors) if status == _INPUT_NOT_OPENED else (), taken=taken)
             _put_in_place(arguments, staged)
-            return Result(_returned(line, self._where), printed=line, taken=taken)
+            return Result(_returned(line, self._compiled.where), printed=line, taken=taken)
 
     def _start(self, store: wasmtime.Store, timeout: float | None) -> tuple[int, Taken] | Result:
         """The exit status and what the run took, or the result of a run that has none."""
         try:
-            with _deadline(self._engine, store, timeout):
+            with self._compiled.deadline(store, timeout):
                 begun = time.perf_counter()
-                exports = self._linker.instantiate(store, self._module).exports(store)
+                exports = self._linker.instantiate(store, self._compiled.module).exports(store)
                 called = time.perf_counter()
                 status = _status(exports, store)
                 run = time.perf_counter() - called
@@ -125,8 +120,7 @@ class WasiHost:
                 return Result(None, f"timed out after {timeout} s", timed_out=True)
             return Result(None, trap.message)
         except wasmtime.WasmtimeError as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise BuildError(Problem(self._where, f"cannot be instantiated: {reason}")) from error
+            raise self._compiled.not_instantiated(error) from error
 
 
 def _status(exports: wasmtime.InstanceExports, store: wasmtime.Store) -> int:
@@ -184,20 +178,3 @@ def _returned(line: str, where: str) -> int:
         return int(json.loads(line)["return"])
     except (ValueError, KeyError, TypeError) as error:
         raise BuildError(Problem(where, f"printed what is not its result: {line[:80]!r}")) from error
-
-
-@contextmanager
-def _deadline(engine: wasmtime.Engine, store: wasmtime.Store, timeout: float | None) -> Iterator[None]:
-    """Stops what runs in a store when the time is over."""
-    store.set_epoch_deadline(1)
-    if timeout is None:
-        yield
-        return
-    timer = threading.Timer(timeout, engine.increment_epoch)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()

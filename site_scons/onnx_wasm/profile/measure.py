@@ -16,6 +16,7 @@ import wasmtime
 
 from onnx_wasm import wasm
 from onnx_wasm.hosts import checks, node
+from onnx_wasm.hosts.compiled import FUEL
 from onnx_wasm.platforms import Platform
 from onnx_wasm.profile.calls import AREAS, Call
 from onnx_wasm.profile.driver import PEAK_FLOPS, driver, peak
@@ -25,7 +26,6 @@ _TARGET = 0.005
 
 _ROUNDS = 7
 _ALIGNMENT = 64
-_FUEL = 1 << 60
 _NODE = Path(__file__).with_name("node.mjs")
 
 
@@ -115,7 +115,7 @@ def _in_wasmtime(modules: Sequence[Linked], platform: Platform) -> Measured:
     engine = wasmtime.Engine(settings)
     with wasmtime.Store(engine) as store:
         if interpreted:
-            store.set_fuel(_FUEL)
+            store.set_fuel(FUEL)
         functions = [function for it in modules for function in _functions(store, engine, it)]
         for function in functions:
             function(store, 2)
