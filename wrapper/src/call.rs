@@ -2,9 +2,9 @@
 
 use std::ffi::CStr;
 
+use crate::areas::{Area, Areas, Params};
 use crate::descriptor::{Descriptor, Format, Tensor};
 use crate::files::{write_file, Files, Source};
-use crate::memory::{Area, Areas, Params};
 use crate::npy;
 use crate::status::Status;
 

@@ -2,6 +2,7 @@
 //! runs the model, and gives the outputs. Compiled once per platform and set of features; the linker joins it with a model's
 //! library afterwards.
 
+pub mod areas;
 #[cfg(all(target_arch = "wasm32", feature = "teaclave"))]
 mod bytes;
 pub mod call;

@@ -3,9 +3,9 @@
 use std::ffi::CStr;
 use std::slice;
 
+use crate::areas::Area;
 use crate::descriptor::Descriptor;
 use crate::files::{Files, Source};
-use crate::memory::Area;
 use crate::sha256::sha256;
 use crate::status::Status;
 

@@ -7,8 +7,8 @@ use std::os::raw::c_void;
 use std::slice;
 use std::sync::Once;
 
+use wrapper::areas::{Area, Areas, Params};
 use wrapper::graph::{self, PackedFunction, TVMFFIEnvModRegisterSystemLibSymbol, Value};
-use wrapper::memory::{Area, Areas, Params};
 use wrapper::status::Status;
 
 /// out = in + bias, four float32 each.

@@ -6,9 +6,9 @@ mod support;
 use std::slice;
 
 use support::*;
+use wrapper::areas::Areas;
 use wrapper::call::Model;
 use wrapper::descriptor::Descriptor;
-use wrapper::memory::Areas;
 use wrapper::sha256::sha256;
 use wrapper::status::Status;
 

@@ -5,7 +5,7 @@ mod json;
 mod packed;
 mod plan;
 
-use crate::memory::Areas;
+use crate::areas::Areas;
 use crate::status::Status;
 
 pub use packed::{PackedFunction, TVMFFIEnvModRegisterSystemLibSymbol, Value};

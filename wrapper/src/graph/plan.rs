@@ -4,8 +4,8 @@ use std::ptr;
 
 use super::json::Json;
 use super::packed::{Call, Tensor};
+use crate::areas::Areas;
 use crate::dtype::Dtype;
-use crate::memory::Areas;
 use crate::status::Status;
 
 /// Copies a tensor; needs no kernel.

@@ -3,9 +3,9 @@
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::areas::Areas;
 use crate::call::Model;
 use crate::descriptor::Descriptor;
-use crate::memory::Areas;
 use crate::status::Status;
 
 extern "C" {

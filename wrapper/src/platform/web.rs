@@ -7,6 +7,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::slice;
 
 use super::linked::LinkedModel;
+use crate::areas::{Area, Areas, Params};
 use crate::call::Model;
 use crate::descriptor::Descriptor;
 #[cfg(feature = "pixels")]
@@ -15,7 +16,6 @@ use crate::descriptor::Format;
 use crate::image::{resize, Picture};
 #[cfg(feature = "pixels")]
 use crate::memory;
-use crate::memory::{Area, Areas, Params};
 use crate::status::Status;
 
 /// Where the inputs stand; 0 if there is no memory for them.

@@ -5,10 +5,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 
+use wrapper::areas::Areas;
 use wrapper::call::{call, Model};
 use wrapper::descriptor::Descriptor;
 use wrapper::files::{Files, Handle};
-use wrapper::memory::Areas;
 use wrapper::status::Status;
 
 pub const FLOAT32: u32 = 0;
