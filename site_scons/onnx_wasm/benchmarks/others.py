@@ -29,7 +29,7 @@ def times(it: Contestant) -> Mapping[str, float]:
         it: The model.
     """
     found = {"native onnxruntime": _median(_onnxruntime(it))}
-    if not CONTESTS[it.name].example:  # of which TVM's importer takes hardly one as it is
+    if CONTESTS[it.name].is_architecture:  # of the others TVM's importer takes hardly one as it is
         found["TVM's own kernels, native"] = _median(_tvm(it))
     return found
 

@@ -87,16 +87,19 @@ def measure(names: Sequence[str], onnxruntime: Path) -> Iterator[Row]:
     for it in built(names, TARGET):
         contest = CONTESTS[it.name]
         timings = [_timed(it, onnxruntime, contest) for _ in range(_PROCESSES)]
-        ratios.append(statistics.median(each.times for each in timings))
-        relaxed.append(statistics.median(each.relaxed for each in timings))
-        yield Row(f"{it.name}: onnxruntime-web's time / ours", ratios[-1], "", contest.times, "higher")
-        yield Row(f"{it.name}: the same with relaxed SIMD", relaxed[-1], "", contest.relaxed, "higher")
+        its = statistics.median(each.times for each in timings)
+        its_relaxed = statistics.median(each.relaxed for each in timings)
+        yield Row(f"{it.name}: onnxruntime-web's time / ours", its, "", contest.times, "higher")
+        yield Row(f"{it.name}: the same with relaxed SIMD", its_relaxed, "", contest.relaxed, "higher")
+        if contest.times is not None:
+            ratios.append(its)
+            relaxed.append(its_relaxed)
         if contest.first is not None:
             first = statistics.median(each.first for each in timings)
             yield Row(f"{it.name}: the same, to the first result", first, "", contest.first, "higher")
         if contest.code is not None:
             yield Row(f"{it.name}: module without its weights", it.code / _KB, "KB", contest.code)
-        if not contest.example:
+        if contest.is_architecture:
             share = it.products_share_of_peak * 100
             yield Row(f"{it.name}: its products' share of the registers' peak", share, "%", _SHARE, "higher")
             for platform, error in precision.errors(it).items():
@@ -106,8 +109,10 @@ def measure(names: Sequence[str], onnxruntime: Path) -> Iterator[Row]:
         for other, milliseconds in others.times(it).items():
             yield Row(f"{it.name}: {other}'s time / ours, for the record", milliseconds / ours, "", None)
         yield from _of_one(it)
-    yield Row("geometric mean of onnxruntime-web's time / ours", statistics.geometric_mean(ratios), "", _MEAN, "higher")
-    yield Row("the same with relaxed SIMD", statistics.geometric_mean(relaxed), "", _MEAN_RELAXED, "higher")
+    if ratios:
+        mean, mean_relaxed = statistics.geometric_mean(ratios), statistics.geometric_mean(relaxed)
+        yield Row("geometric mean of onnxruntime-web's time / ours", mean, "", _MEAN, "higher")
+        yield Row("the same with relaxed SIMD", mean_relaxed, "", _MEAN_RELAXED, "higher")
 
 
 def _of_one(it: Contestant) -> Iterator[Row]:
