@@ -16,7 +16,7 @@ from tvm import tirx
 from onnx_wasm.compiler.schedules import RULE
 from onnx_wasm.compiler.targets import is_small
 
-_PRODUCTS = ("gemm", "channels")
+_PRODUCTS = ("gemm", "depthwise", "channels")
 _MANY = 16
 
 

@@ -1,4 +1,4 @@
-"""Kernels that treat every channel alike and none with another: depthwise convolution, pooling, means over pixels.
+"""Kernels that treat every channel alike and none with another: pooling, means over pixels.
 
 Each is one block ``channels`` that accumulates a run of neighbouring channels in registers, and a block that writes
 them.
@@ -13,7 +13,6 @@ from typing import Any
 from tvm import te, tirx
 
 from onnx_wasm.compiler.anchors.gemm import Window
-from onnx_wasm.compiler.anchors.integers import term as term_of
 
 CHANNELS = "channels"
 
@@ -35,23 +34,6 @@ class Pool:
     window: Window
     padding: tuple[int, int]
     count_padding: bool
-
-
-def depthwise(x: te.Tensor, weights: te.Tensor, window: Window) -> te.Tensor:
-    """``x`` [N, H, W, C], already padded, with weights [KH, KW, C]: [N·OH·OW, C]."""
-    batch, _, _, channels = (int(extent) for extent in x.shape)
-    height, width = window.out
-    taps = [
-        te.reduce_axis((0, int(extent)), name) for extent, name in zip(weights.shape[:2], ("kh", "kw"), strict=True)
-    ]
-
-    def term(row: tirx.Expr, channel: tirx.Expr) -> tirx.Expr:
-        image, at_height, at_width = _at(row, window, taps, (0, 0))
-        return term_of(lambda at: x(image, at_height, at_width, at), channel, weights(taps[0], taps[1], channel))
-
-    rows = batch * height * width
-    total = te.compute((rows, channels), lambda row, channel: te.sum(term(row, channel), axis=taps), name=CHANNELS)
-    return te.compute((rows, channels), lambda row, channel: total[row, channel], name="written")
 
 
 def pool(x: te.Tensor, how: Pool) -> te.Tensor:

@@ -11,7 +11,8 @@ from tvm import relax, tirx
 from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
 from onnx_wasm import tuning
-from onnx_wasm.compiler.anchors import channels, gemm, winograd
+from onnx_wasm.compiler.anchors import gemm, winograd
+from onnx_wasm.compiler.anchors.depthwise import choose_run, depthwise, width_read
 from onnx_wasm.compiler.graph.panels import fitting, panels, single
 from onnx_wasm.compiler.graph.rewriter import OPAQUE, Rewriter, shape_of
 from onnx_wasm.compiler.graph.stored import Stored
@@ -196,7 +197,11 @@ def _depthwise(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:
     if not it.is_depthwise:
         return None
     taps = single(rewriter, it.weights, lambda weights: _ordered(weights)[:, :, 0])
-    return rewriter.call_te("depthwise", channels.depthwise, _padded(rewriter, it), taps, it.window)
+    (top, left, bottom, right), (_, width) = it.padding, it.taps
+    run = choose_run(it.window.out[1], width)
+    over = max(width_read(it.window, width, run) - (left + it.extents[2] + right), 0)
+    padded = _padded(rewriter, it, (top, left, bottom, right + over))
+    return rewriter.call_te("depthwise", depthwise, padded, taps, it.window, run)
 
 
 def _grouped(rewriter: Rewriter, it: Convolution) -> relax.Expr | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import tvm
 from tvm import s_tir, tirx
 
-from onnx_wasm.compiler.schedules import channels, elementwise, gemm, reduction
+from onnx_wasm.compiler.schedules import channels, depthwise, elementwise, gemm, reduction
 
 RULE = "onnx_wasm.rule"
 """The attribute of a kernel that names the rule which took it; one without it stands as TVM wrote it."""
@@ -15,11 +15,12 @@ RULE = "onnx_wasm.rule"
 LEFT = "onnx_wasm.left"
 """The attribute of a kernel that names the blocks which its rule left as TVM wrote them, if there are such."""
 
-Rule = Callable[[s_tir.Schedule], list[str] | None]
-"""Schedules a kernel and names the blocks that it left as they stood; None if the kernel is not for this rule."""
+Rule = Callable[[s_tir.Schedule], tuple[s_tir.Schedule, list[str]] | None]
+"""Schedules a kernel, and names the blocks that it left as they stood; None if the kernel is not for this rule."""
 
 _RULES: Mapping[str, Rule] = {
     "gemm": gemm.schedule,
+    "depthwise": depthwise.schedule,
     "channels": channels.schedule,
     "reduction": reduction.schedule,
     "elementwise": elementwise.schedule,
@@ -49,10 +50,11 @@ def _by_rule(function: tirx.PrimFunc, name: str) -> tirx.PrimFunc | None:
     """The kernel as a rule schedules it; None if it is not for this rule, or of a form that it cannot schedule."""
     schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
     try:
-        left = _RULES[name](schedule)
+        result = _RULES[name](schedule)
     except (s_tir.ScheduleError, tvm.error.InternalError):  # TVM's rfactor fails so on some loops of one step
         return None
-    if left is None:
+    if result is None:
         return None
+    schedule, left = result
     scheduled = schedule.mod["main"].with_attr(RULE, name)
     return scheduled.with_attr(LEFT, " ".join(left)) if left else scheduled

@@ -70,6 +70,14 @@ def anchored(schedule: s_tir.Schedule, kind: str) -> tuple[s_tir.schedule.SBlock
     return anchor, schedule.get_sblock(last)
 
 
+def simplified(
+    schedule: s_tir.Schedule, names: tuple[str, ...]
+) -> tuple[s_tir.Schedule, list[s_tir.schedule.SBlockRV]]:
+    """A kernel with its indices simplified, and some of its blocks in it, by name."""
+    after = s_tir.Schedule(s_tir.transform.StmtSimplify()(schedule.mod))
+    return after, [after.get_sblock(it) for it in names]
+
+
 def vectorize(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, *, unroll: bool = False) -> bool:
     """Runs a loop four elements at a time, if its extent allows; ``unroll`` writes the rest of the loop out.
 

@@ -10,7 +10,7 @@ from onnx_wasm.compiler.schedules.blocks import anchored, extent, split_axes, ve
 _FEW_TAPS = 25
 
 
-def schedule(sch: s_tir.Schedule) -> list[str] | None:
+def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]] | None:
     """Schedules a kernel whose main block is ``channels``."""
     found = anchored(sch, CHANNELS)
     if found is None:
@@ -31,4 +31,4 @@ def schedule(sch: s_tir.Schedule) -> list[str] | None:
     if count <= _FEW_TAPS:
         for tap in taps:
             sch.unroll(tap)
-    return [] if run > 1 else [CHANNELS]
+    return sch, [] if run > 1 else [CHANNELS]

@@ -12,7 +12,7 @@ _FEW = 1 << 16
 """Elements that it does not matter to compute one by one."""
 
 
-def schedule(sch: s_tir.Schedule) -> list[str]:
+def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]]:
     """Schedules what is left."""
     inline_all_but(sch, outputs(sch))
     left = []
@@ -21,4 +21,4 @@ def schedule(sch: s_tir.Schedule) -> list[str]:
         elements = math.prod(extent(sch, loop) for loop in loops)
         if loops and not vectorize(sch, loops[-1]) and elements > _FEW:
             left.append(name(sch, block))
-    return left
+    return sch, left

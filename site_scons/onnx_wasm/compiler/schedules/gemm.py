@@ -17,7 +17,7 @@ _MOST_OPERATIONS = 256
 third less to do so; more of it would be much code."""
 
 
-def schedule(sch: s_tir.Schedule) -> list[str] | None:
+def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]] | None:
     """Schedules a kernel whose main block is ``gemm``."""
     found = anchored(sch, GEMM)
     if found is None:
@@ -43,7 +43,7 @@ def schedule(sch: s_tir.Schedule) -> list[str] | None:
     depth = len(outer) + 2
     write_out(sch, sch.get_loops(start)[depth:])
     write_out(sch, sch.get_loops(final)[depth:])
-    return []
+    return sch, []
 
 
 def _terms(depth: int, results: int) -> int:

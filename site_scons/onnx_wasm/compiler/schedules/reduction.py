@@ -9,7 +9,7 @@ from onnx_wasm.compiler.schedules.blocks import LANES, blocks, extent, is_reduct
 _WIDE = 16
 
 
-def schedule(sch: s_tir.Schedule) -> list[str] | None:
+def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]] | None:
     """Schedules a kernel with reductions that no rule before this one took."""
     if not any(is_reduction(sch, block) for block in blocks(sch)):
         return None
@@ -19,7 +19,7 @@ def schedule(sch: s_tir.Schedule) -> list[str] | None:
             left += [] if _in_lanes(sch, block) else [name(sch, block)]
         elif loops := sch.get_loops(block):
             vectorize(sch, loops[-1])
-    return left
+    return sch, left
 
 
 def _in_lanes(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> bool:
