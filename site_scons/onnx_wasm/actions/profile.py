@@ -13,6 +13,7 @@ from onnx_wasm.platforms import PLATFORMS
 from onnx_wasm.profile import report
 from onnx_wasm.profile.calls import calls_of
 from onnx_wasm.profile.measure import Linked, linking, measure
+from onnx_wasm.profile.page import as_page
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -26,12 +27,13 @@ def run(arguments: argparse.Namespace) -> None:
         command = linking(calls, [arguments.object, arguments.wrapper], module)
         run_tool([*arguments.linker, *command], str(arguments.manifest))
         platform = PLATFORMS[arguments.platform].with_features(arguments.target_feature)
-        measured = measure([Linked(module, arguments.params, calls, graph["areas"])], platform, scratch)
+        linked = Linked(module, arguments.params, calls, graph["areas"])
+        measured = measure([linked], platform, scratch, with_ceilings=True)
     name = arguments.object.name.removesuffix(".o")
     profile = report.Profile(name, arguments.platform, tuple(calls), measured)
     with written_whole(arguments.report, arguments.page) as (report_file, page):
         report_file.write_text(json.dumps(report.as_json(profile), indent=1) + "\n", encoding="utf-8")
-        page.write_text(report.as_page(profile), encoding="utf-8")
+        page.write_text(as_page(profile), encoding="utf-8")
     sys.stdout.write(f"{report.as_text(profile)}{arguments.page}\n")
 
 

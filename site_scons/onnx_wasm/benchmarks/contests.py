@@ -130,7 +130,7 @@ class Contestant:
         report = json.loads((self.folder("web") / f"{self.name}.profile.json").read_text(encoding="utf-8"))
         products = [call for call in report["calls"] if call["rule"] == "gemm"]
         speed = sum(call["flops"] for call in products) / sum(call["taken"] for call in products)
-        return float(speed / report["peak_flops"])
+        return float(speed / report["ceilings"]["flops"])
 
     def folder(self, platform: str) -> Path:
         """Where what is built of it for a platform is."""

@@ -18,8 +18,10 @@ from onnx_wasm import wasm
 from onnx_wasm.hosts import checks, node
 from onnx_wasm.hosts.compiled import FUEL
 from onnx_wasm.platforms import Platform
+from onnx_wasm.profile import ceilings
 from onnx_wasm.profile.calls import AREAS, Call
-from onnx_wasm.profile.driver import PEAK_FLOPS, driver, peak
+from onnx_wasm.profile.ceilings import Ceilings
+from onnx_wasm.profile.driver import driver
 
 _TARGET = 0.005
 """Seconds that a call is timed for at least, again and again."""
@@ -54,13 +56,13 @@ class Measured:
         runtime: In what.
         unit: ``seconds`` or ``instructions``.
         calls: How many of them each call takes, of one module after the other.
-        peak: Operations a second of a loop that only multiplies and adds vectors of float32; 0 for instructions.
+        ceilings: What the machine can do there; None for instructions, or if nobody asked.
     """
 
     runtime: str
     unit: str
     calls: tuple[float, ...]
-    peak: float = 0
+    ceilings: Ceilings | None = None
 
 
 def linking(calls: Sequence[Call], files: Sequence[Path], module: Path) -> list[str]:
@@ -78,38 +80,40 @@ def linking(calls: Sequence[Call], files: Sequence[Path], module: Path) -> list[
     ]
 
 
-def measure(modules: Sequence[Linked], platform: Platform, scratch: Path) -> Measured:
+def measure(modules: Sequence[Linked], platform: Platform, scratch: Path, *, with_ceilings: bool = False) -> Measured:
     """Runs every call alone, in order and turn about.
 
     Args:
         modules: What is measured; several are held against each other.
         platform: Where they are to run.
         scratch: A folder.
+        with_ceilings: Whether the machine is measured too, where calls are measured in seconds.
 
     Raises:
         BuildError: The runtime is not there, or failed.
     """
-    if not platform.host:
-        return _in_node(modules, scratch, "relaxed-simd" in platform.features)
-    return _in_wasmtime(modules, platform)
+    machine = ceilings.module(relaxed="relaxed-simd" in platform.features) if with_ceilings else None
+    return _in_wasmtime(modules, platform, machine) if platform.host else _in_node(modules, scratch, machine)
 
 
-def _in_node(modules: Sequence[Linked], scratch: Path, relaxed: bool) -> Measured:
+def _in_node(modules: Sequence[Linked], scratch: Path, machine: bytes | None) -> Measured:
     described = []
-    (scratch / "peak.wasm").write_bytes(peak(relaxed=relaxed))
     for index, it in enumerate(modules):
         calling = scratch / f"driver{index}.wasm"
         calling.write_bytes(driver(it.calls))
         paths = {"module": str(it.module), "driver": str(calling), "params": str(it.params)}
         sizes = {area: it.sizes[area] for area in AREAS}
         described.append({**paths, "sizes": sizes, "calls": len(it.calls)})
-    given = {"modules": described, "peak": str(scratch / "peak.wasm"), "target": _TARGET * 1000}
+    given: dict[str, object] = {"modules": described, "target": _TARGET * 1000}
+    if machine:
+        path = scratch / "machine.wasm"
+        path.write_bytes(machine)
+        given["machine"] = {"module": str(path), "functions": list(ceilings.FUNCTIONS)}
     found = node.answer(_NODE, given, str(modules[0].module))
-    times = tuple(milliseconds / 1000 for milliseconds in found["calls"])
-    return Measured(f"Node.js {found['version']}", "seconds", times, PEAK_FLOPS / (found["peak"] / 1000))
+    return _measured(f"Node.js {found['version']}", [it / 1000 for it in found["milliseconds"]], machine)
 
 
-def _in_wasmtime(modules: Sequence[Linked], platform: Platform) -> Measured:
+def _in_wasmtime(modules: Sequence[Linked], platform: Platform, machine: bytes | None) -> Measured:
     settings = checks.config(platform)
     settings.consume_fuel = interpreted = "simd128" not in platform.features
     engine = wasmtime.Engine(settings)
@@ -121,12 +125,18 @@ def _in_wasmtime(modules: Sequence[Linked], platform: Platform) -> Measured:
             function(store, 2)
         if interpreted:
             return Measured("wasmtime, fuel", "instructions", tuple(_fuel(store, it) for it in functions))
-        registers = wasmtime.Instance(
-            store, wasmtime.Module(engine, peak(relaxed="relaxed-simd" in platform.features)), []
-        )
-        functions.append(registers.exports(store)["peak"])
-        *seconds, best = _least([functools.partial(it, store) for it in functions])
-    return Measured(f"wasmtime {version('wasmtime')}", "seconds", tuple(seconds), PEAK_FLOPS / best)
+        if machine:
+            exports = wasmtime.Instance(store, wasmtime.Module(engine, machine), []).exports(store)
+            functions += [exports[name] for name in ceilings.FUNCTIONS]
+        seconds = _least([functools.partial(it, store) for it in functions])
+    return _measured(f"wasmtime {version('wasmtime')}", seconds, machine)
+
+
+def _measured(runtime: str, seconds: Sequence[float], machine: bytes | None) -> Measured:
+    """From the seconds of each call, and then of each of the machine's functions, if there are such."""
+    count = len(seconds) - (len(ceilings.FUNCTIONS) if machine else 0)
+    its = Ceilings.of(dict(zip(ceilings.FUNCTIONS, seconds[count:], strict=True))) if machine else None
+    return Measured(runtime, "seconds", tuple(seconds[:count]), its)
 
 
 def _functions(store: wasmtime.Store, engine: wasmtime.Engine, it: Linked) -> list[Callable[..., object]]:
