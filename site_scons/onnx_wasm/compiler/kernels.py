@@ -11,6 +11,7 @@ from tvm.ir.transform import Sequential
 from tvm_ffi import DLDeviceType
 
 from onnx_wasm.compiler import memory
+from onnx_wasm.compiler.walking import walk
 
 # LowerTVMBuiltin keeps on the stack what is smaller (kMaxStackAlloca in TVM's runtime), and allocates the rest; and
 # what has no elements.
@@ -39,6 +40,7 @@ LOOPS = (
     tirx.transform.StmtSimplify(),
     tirx.transform.RemoveNoOp(),
     s_tir.transform.RewriteUnsafeSelect(),
+    tirx.transform.prim_func_pass(lambda function, *_: walk(function), opt_level=0, name="Walk"),
     tirx.transform.CommonSubexprElim(),
     tirx.transform.VerifyMemory(),
 )

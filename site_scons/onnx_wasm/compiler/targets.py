@@ -7,7 +7,7 @@ import tvm
 from onnx_wasm.platforms import Platform
 
 _LLVM_OPTIONS = (
-    "--disable-lsr:bool=1",  # strength reduction spends a register per address; wasm's addressing modes are cheaper
+    "--disable-lsr:bool=1",  # strength reduction spends a register per address: see walking.py
     "--inline-instr-cost:int=10000",  # a kernel inlined into the entry function costs it its registers, and size
 )
 

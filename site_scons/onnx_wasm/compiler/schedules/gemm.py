@@ -7,6 +7,7 @@ from tvm import s_tir
 from onnx_wasm.compiler.anchors.gemm import GEMM
 from onnx_wasm.compiler.schedules.blocks import LANES, anchored, extent, split_axes, write_out
 from onnx_wasm.compiler.targets import has_vectors
+from onnx_wasm.compiler.walking import WALKED
 
 _TINY = 16
 """A window over this many elements or fewer is written out."""
@@ -39,6 +40,7 @@ def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]] | None:
     for loop in (*written_out, in_row, vector):
         sch.unroll(loop)
     sch.vectorize(lane)
+    sch.annotate(looped[-1], WALKED, 1)
     start = sch.decompose_reduction(anchor, looped[0])
     depth = len(outer) + 2
     write_out(sch, sch.get_loops(start)[depth:])
