@@ -32,19 +32,29 @@ def laboratory(built: Path) -> Laboratory:
     return Laboratory(toolchain.find().linker.command, built / "build/teaclave/wrapper/libwrapper.a")
 
 
-def loops_of_a_product(rows: int, depth: int, tile: Tile, platform: Platform) -> tuple[list[tirx.While], int]:
-    """The loops of a matrix product that walk, and how many there are that count and sum."""
+def loops_of(function: tirx.PrimFunc, counter: str, platform: Platform) -> tuple[list[tirx.While], int]:
+    """A kernel's loops that walk, and how many there are that count with ``counter``."""
     intrinsics.register()
-    x = te.placeholder((rows, depth), "float32", "x")
-    packed = te.placeholder((1, depth, tile.columns), "float32", "packed")
-    function = te.create_prim_func([x, packed, gemm.matmul(x, packed, tile.columns, tile)])
     target = targets.wasm_target(platform, 3)
     with target:
-        scheduled = schedule_kernels(tvm.IRModule({"product": function}))
-        kernel = as_c_functions(scheduled, target)["product"].function
-    walking, summing = list[tirx.While](), list[tirx.For]()
-    tvm_ffi.structural_walk(kernel.body, ((tirx.While, walking.append), (tirx.For, summing.append)))
-    return walking, sum(its.loop_var.name == "k" for its in summing)
+        scheduled = schedule_kernels(tvm.IRModule({"kernel": function}))
+        kernel = as_c_functions(scheduled, target)["kernel"].function
+    walking, counting = list[tirx.While](), list[tirx.For]()
+    tvm_ffi.structural_walk(kernel.body, ((tirx.While, walking.append), (tirx.For, counting.append)))
+    return walking, sum(its.loop_var.name == counter for its in counting)
+
+
+@pytest.mark.parametrize("columns", [2, 4, 6, 28, 34, 68, 136])
+def test_columns_of_groups_are_summed_in_registers(columns: int) -> None:
+    """Whatever their number, and the tile's width."""
+    groups, depth, tile = 4, 20, Tile(2, 12)
+    panels = -(-columns // tile.columns)
+    x = te.placeholder((1, 3, 3, groups * depth), "float32", "x")
+    packed = te.placeholder((groups, panels, 1, 1, depth, tile.columns), "float32", "packed")
+    window = gemm.Window((3, 3), (1, 1), (1, 1))
+    result = gemm.grouped_convolution(x, packed, groups * columns, tile, window, groups * depth)
+    walking, counting = loops_of(te.create_prim_func([x, packed, result]), "kc", WEB)
+    assert (len(walking), counting) == (1, 0)
 
 
 def indices(loop: tirx.While) -> list[tirx.Expr]:
@@ -64,7 +74,10 @@ def indices(loop: tirx.While) -> list[tirx.Expr]:
 def test_a_product_reads_at_constants_behind_its_pointers(
     rows: int, depth: int, tile: Tile, platform: Platform
 ) -> None:
-    (loop,), counting = loops_of_a_product(rows, depth, tile, platform)
+    x = te.placeholder((rows, depth), "float32", "x")
+    packed = te.placeholder((1, depth, tile.columns), "float32", "packed")
+    product = te.create_prim_func([x, packed, gemm.matmul(x, packed, tile.columns, tile)])
+    (loop,), counting = loops_of(product, "k", platform)
     assert counting == 0
     assert all(isinstance(it, tirx.IntImm) and it.value >= 0 for it in indices(loop))
 

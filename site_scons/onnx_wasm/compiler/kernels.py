@@ -32,10 +32,12 @@ LOOPS = (
     tirx.transform.BF16ComputeLegalize(),
     tirx.transform.NarrowDataType(32),
     s_tir.transform.LoopPartition(),
+    # TVM does this later: but vectors are made of what need not ask where it is, and that the copies of a loop know.
+    tirx.transform.UnrollLoop(),
+    tirx.transform.StmtSimplify(),
     tirx.transform.VectorizeLoop(True),
     tirx.transform.StorageRewrite(),
     s_tir.transform.HoistIfThenElse(),
-    tirx.transform.UnrollLoop(),
     s_tir.transform.RenormalizeSplitPattern(),
     tirx.transform.StmtSimplify(),
     tirx.transform.RemoveNoOp(),

@@ -110,7 +110,7 @@ def _walked(loop: tirx.For, mutator: tvm_ffi.StructuralMutator) -> tirx.Stmt:
         return next(found for it in pointers if (found := it.load(place, _lanes(load))) is not None)
 
     body = tvm_ffi.structural_mutate(loop.body, ((ir.TensorLoad, seen),))
-    if not pointers or _mentions(body, counter):
+    if not pointers or not _sums_in_registers(body) or _mentions(body, counter):
         return loop
     end = tirx.Var(f"{counter.name}_end", "int32")
     turn = tirx.SeqStmt([*(it.look() for it in pointers), body, *(it.move() for it in pointers)])
@@ -148,6 +148,17 @@ def _pointers(places: Sequence[_Place]) -> list[_Pointer]:
         else:
             its.append(place)
     return [_Pointer(min(its, key=lambda it: it.behind(its[0]) or 0)) for its in sets]
+
+
+def _sums_in_registers(statement: tirx.Stmt) -> bool:
+    """Whether it stores at known places alone.
+
+    What it stores elsewhere stays in memory, and LLVM must think of every pointer that it may read that.
+    """
+    stores: list[tirx.BufferStore] = []
+    tvm_ffi.structural_walk(statement, ((tirx.BufferStore, stores.append),))
+    starts = [at.base if isinstance(at, tirx.Ramp) else at for it in stores for at in it.indices]
+    return all(isinstance(it, tirx.IntImm) for it in starts)
 
 
 def _mentions(statement: tirx.Stmt, variable: tirx.Var) -> bool:

@@ -172,7 +172,7 @@ def grouped_convolution(
         weight = packed(group, column // tile.columns, *axes, column % tile.columns)
         return term_of(lambda at: x(image, at_height, at_width, group * depth + at), axes[2], weight, offset)
 
-    accumulated = product_rows(rows, (groups, panels * tile.columns), tile, term, axes)
+    accumulated = product_rows(rows, (groups, panels * tile.columns), tile, term, axes, each)
     return te.compute(
         (rows, columns), lambda row, column: accumulated[row, column // each, column % each], name="written"
     )
@@ -199,7 +199,12 @@ def _product(
 
 
 def product_rows(
-    rows: int, others: tuple[int, ...], tile: Tile, term: Callable[..., tirx.Expr], axes: list[tirx.IterVar]
+    rows: int,
+    others: tuple[int, ...],
+    tile: Tile,
+    term: Callable[..., tirx.Expr],
+    axes: list[tirx.IterVar],
+    each: int | None = None,
 ) -> te.Tensor:
     """The block that accumulates a product.
 
@@ -211,6 +216,7 @@ def product_rows(
         tile: The tile.
         term: From the indices of a result to what is summed over ``axes``.
         axes: What is summed over.
+        each: Columns of a group, where what is written has those of all groups side by side.
 
     Returns:
         [rows rounded up, *others].
@@ -220,5 +226,5 @@ def product_rows(
         (math.ceil(rows / tile.rows) * tile.rows, *others),
         lambda row, *at: te.sum(term(row if exact else tirx.min(row, rows - 1), *at), axis=axes),
         name=GEMM,
-        attrs=tile.attributes,
+        attrs=tile.attributes | ({} if each is None else {"each": each}),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tvm import s_tir, tirx
+import tvm_ffi
+from tvm import s_tir, sym, tirx
 
 LANES = 4
 """The number of 32-bit elements in a vector register."""
@@ -76,6 +77,19 @@ def simplified(
     """A kernel with its indices simplified, and some of its blocks in it, by name."""
     after = s_tir.Schedule(s_tir.transform.StmtSimplify()(schedule.mod))
     return after, [after.get_sblock(it) for it in names]
+
+
+def apart(schedule: s_tir.Schedule, block: s_tir.schedule.SBlockRV, each: int) -> None:
+    """Lets a block go through its last axis in groups of ``each``: divisions by that are known then."""
+    axes = len(schedule.get(block).iter_vars)
+    groups = tirx.IndexMap.from_func(lambda *at: (*at[:-1], at[-1] // each, at[-1] % each), axes)
+    schedule.transform_block_layout(block, groups)
+    before, known = schedule.get(block), sym.Analyzer()
+    for axis in before.iter_vars:
+        known.bind(axis.var, axis.dom)
+    divisions = (tirx.FloorDiv, tirx.FloorMod)
+    after = tvm_ffi.structural_mutate(before, ((divisions, lambda it, _: known.simplify(it)),))
+    schedule.state.replace(schedule.get_sref(block), after, {before: after})
 
 
 def vectorize(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, *, unroll: bool = False) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvm import s_tir
 
 from onnx_wasm.compiler.anchors.gemm import GEMM
-from onnx_wasm.compiler.schedules.blocks import LANES, anchored, extent, split_axes, write_out
+from onnx_wasm.compiler.schedules.blocks import LANES, anchored, apart, extent, split_axes, write_out
 from onnx_wasm.compiler.targets import has_vectors
 from onnx_wasm.compiler.walking import WALKED
 
@@ -27,6 +27,9 @@ def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]] | None:
     rows, columns = (int(it) for it in sch.get(anchor).annotations["tile"])
     spatial, reduced = split_axes(sch, anchor)
     row, *outer, column = spatial
+    each = sch.get(anchor).annotations.get("each")
+    if each is not None and int(sch.get(final).iter_vars[-1].dom.extent) == int(each) * extent(sch, outer[0]):
+        apart(sch, final, int(each))
     row_tile, in_row = sch.split(row, [None, rows])
     column_tile, in_column = sch.split(column, [None, columns])
     vector, lane = sch.split(in_column, [None, LANES])
