@@ -15,6 +15,7 @@ from onnx.reference import ReferenceEvaluator
 from support import model
 
 from onnx_wasm import toolchain
+from onnx_wasm.benchmarks import exact
 from onnx_wasm.benchmarks.bare_module import Laboratory, compiled
 from onnx_wasm.platforms import TEACLAVE, WASI
 
@@ -80,3 +81,82 @@ def test_depthwise_convolutions_compute_runs_of_pixels(
     its = one(node, *shape, then="Relu", w=drawn(channels, 1, *window), b=drawn(channels))
     (main,) = (it for it in rules(its, platform, laboratory, tmp_path) if it["rule"] == "depthwise")
     assert ("left" in main) == bool(channels % 4)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize(
+    ("nodes", "shape"),
+    [
+        ([("Transpose", {"perm": [1, 0]})], (64, 48)),
+        ([("Transpose", {"perm": [1, 0]})], (67, 45)),
+        ([("Transpose", {"perm": [0, 2, 3, 1]})], (1, 3, 21, 22)),
+        ([("Transpose", {"perm": [0, 2, 3, 1]})], (2, 70, 7, 9)),
+        ([("Transpose", {"perm": [0, 3, 1, 2]}), ("Relu", {})], (1, 9, 5, 33)),
+        ([("Transpose", {"perm": [2, 0, 1]}), ("Flatten", {"axis": 2})], (6, 10, 12)),
+        ([("Relu", {})], (5, 7, 3)),
+        ([("Relu", {})], (1, 6625)),
+        ([("Pad", {"pads": [0, 0, 1, 2, 0, 0, 3, 1]})], (1, 5, 6, 7)),
+        ([("Transpose", {"perm": [0, 2, 3, 1]}), ("Pad", {"pads": [0, 1, 1, 0, 0, 1, 2, 0]})], (1, 3, 30, 31)),
+    ],
+)
+def test_elements_are_moved_in_vectors(
+    nodes: list[tuple[str, dict[str, Any]]],
+    shape: tuple[int, ...],
+    platform: str,
+    laboratory: Laboratory,
+    tmp_path: Path,
+) -> None:
+    names = ["x", *("abcdef"[index] for index in range(len(nodes) - 1)), "y"]
+    made = [
+        helper.make_node(operator, [read], [written], **how)
+        for (operator, how), read, written in zip(nodes, names, names[1:], strict=False)
+    ]
+    its = onnx.shape_inference.infer_shapes(model(made, {"x": (F, list(shape))}, {"y": (F, None)}, opset=9))
+    for kernel in rules(its, platform, laboratory, tmp_path):
+        assert kernel["rule"] == "elementwise"
+        assert "left" not in kernel
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("parts", [(8, 4, 12), (5, 1, 30)])
+def test_parts_are_put_together_without_asking_each_element(
+    parts: tuple[int, ...], axis: int, platform: str, laboratory: Laboratory, tmp_path: Path
+) -> None:
+    names = [f"x{index}" for index in range(len(parts))]
+    shapes = {
+        name: (F, [*[6, 7, 9][:axis], part, *[6, 7, 9][axis + 1 :]]) for name, part in zip(names, parts, strict=True)
+    }
+    nodes = [helper.make_node("Concat", names, ["z"], axis=axis), helper.make_node("Neg", ["z"], ["y"])]
+    its = onnx.shape_inference.infer_shapes(model(nodes, shapes, {"y": (F, None)}))
+    (kernel,) = rules(its, platform, laboratory, tmp_path)
+    assert kernel["rule"] == "elementwise"
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_channels_are_padded_and_sliced_where_they_are(platform: str, laboratory: Laboratory, tmp_path: Path) -> None:
+    """Between two convolutions, as local responses are: nothing is transposed there."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("LRN", ["a"], ["b"], size=5, alpha=0.3, beta=0.75, bias=1.5),
+        helper.make_node("Slice", ["b", "first", "last", "axes"], ["c"]),
+        helper.make_node("Pad", ["c", "pads"], ["d"]),
+        helper.make_node("Conv", ["d", "v"], ["y"]),
+    ]
+    known = {
+        "w": drawn(24, 6, 1, 1),
+        "v": drawn(8, 16, 3, 3),
+        "first": np.array([1, 3], "int64"),
+        "last": np.array([6, 16], "int64"),
+        "axes": np.array([2, 1], "int64"),
+        "pads": np.array([0, 2, 1, 0, 0, 1, 0, 1], "int64"),
+    }
+    its = onnx.shape_inference.infer_shapes(model(nodes, {"x": (F, [1, 6, 7, 8])}, {"y": (F, None)}, known))
+    onnx.save(its, tmp_path / "it.onnx")
+    made = compiled(tmp_path / "it.onnx", tmp_path, "it", PLATFORMS[platform])
+    x = drawn(1, 6, 7, 8)
+    (wanted,) = exact.evaluate(its, [x])
+    (found,) = laboratory.run(made, {"x": x})
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+    kernels = [it["name"] for it in json.loads((tmp_path / "model.graph.json").read_text())["nodes"]]
+    assert sum("transpose" in name for name in kernels) == 2, kernels

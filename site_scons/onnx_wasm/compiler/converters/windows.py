@@ -5,17 +5,21 @@ Where TVM has an operator for the case, as for the pooling of pictures, that is 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from tvm import relax, te, tirx
 
-from onnx_wasm.compiler.converters.call import Call, Converter
+from onnx_wasm.compiler.converters.call import Call, Converter, constant
 from onnx_wasm.compiler.converters.indexing import extents, within
 from onnx_wasm.compiler.converters.tvm_own import tvm_convert
 from onnx_wasm.compiler.frontend.refusal import Refusal
+
+_HALF, _THREE_QUARTERS = 0.5, 0.75
 
 
 @dataclass(frozen=True)
@@ -146,21 +150,24 @@ def _response_norm(call: Call) -> relax.Expr:
     size, dtype = attributes["size"], str(data.ty.dtype)
     factor, bias, exponent = attributes["alpha"] / size, attributes["bias"], attributes["beta"]
 
-    def compute(x: te.Tensor) -> te.Tensor:
-        beside = te.reduce_axis((0, size), "beside")
+    def constant_of(value: float) -> relax.Expr:
+        return constant(np.array(value, dtype))
 
-        def squares(n: tirx.Expr, c: tirx.Expr, *at: tirx.Expr) -> tirx.Expr:
-            channel = c + beside - (size - 1) // 2
-            value = x(n, channel, *at)
-            return te.sum(
-                tirx.if_then_else(within(channel, shape[1]), value * value, tirx.const(0, dtype)), axis=beside
-            )
+    squares = call.emit(relax.op.multiply(data, data))
+    before, after = (min(it, shape[1] - 1) for it in ((size - 1) // 2, size // 2))
+    padded = call.emit(relax.op.nn.pad(squares, [0, 0, before, after, *[0, 0] * (len(shape) - 2)]))
+    beside = [call.emit(relax.op.strided_slice(padded, [1], [at], [at + shape[1]])) for at in range(before + 1 + after)]
+    total = functools.reduce(lambda sum_, it: call.emit(relax.op.add(sum_, it)), beside)
+    scale = call.emit(relax.op.add(constant_of(bias), call.emit(relax.op.multiply(constant_of(factor), total))))
+    return relax.op.divide(data, _power(call, scale, exponent))
 
-        total = te.compute(shape, squares)
-        scale = te.compute(shape, lambda *i: tirx.const(bias, dtype) + tirx.const(factor, dtype) * total(*i))
-        return te.compute(shape, lambda *i: x(*i) / tirx.power(scale(*i), tirx.const(exponent, dtype)))
 
-    return call.kernel(compute, data)
+def _power(call: Call, x: relax.Expr, exponent: float) -> relax.Expr:
+    """Of the exponents that models have by roots, which are exact."""
+    if exponent not in (_HALF, _THREE_QUARTERS):
+        return call.emit(relax.op.power(x, constant(np.array(exponent, str(x.ty.dtype)))))
+    root = call.emit(relax.op.sqrt(x))
+    return root if exponent == _HALF else call.emit(relax.op.multiply(root, call.emit(relax.op.sqrt(root))))
 
 
 def _col2im(call: Call) -> relax.Expr:

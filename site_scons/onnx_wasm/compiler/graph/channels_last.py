@@ -23,6 +23,8 @@ from onnx_wasm.compiler.graph.rewriter import array_of, constant, dtype_of, inte
 from onnx_wasm.tuning import Choose
 
 _PICTURE = 4
+_LAST = (0, 3, 1, 2)
+"""Where each axis of [N, C, H, W] is in [N, H, W, C]."""
 
 
 def channels_last(module: tvm.IRModule, choose: Choose) -> tvm.IRModule:
@@ -42,6 +44,8 @@ class _ChannelsLast(Holder):
             "relax.mean": self._mean,
             "relax.concat": self.concat_of_channels,
             "relax.reshape": self._reshape,
+            "relax.strided_slice": self._slice,
+            "relax.nn.pad": self._pad,
         }
 
     def to_form(self, value: relax.Expr) -> relax.Expr:
@@ -138,6 +142,33 @@ class _ChannelsLast(Holder):
         if held is None or held.shape[2:] != (1, 1):
             return None
         return self.emit(R.reshape(held.value, shape_of(call)))
+
+    def _slice(self, call: relax.Call) -> Held | None:
+        held = self.held(call.args[0])
+        if held is None:
+            return None
+        axes = relax.Tuple([relax.prim_value(_LAST[int(axis) % _PICTURE]) for axis in call.args[1]])
+        part = relax.Call(call.op, [self._picture(held), axes, *call.args[2:]], call.attrs, call.ty_args)
+        return self._held(self.emit(part), shape_of(call))
+
+    def _pad(self, call: relax.Call) -> Held | None:
+        held = self.held(call.args[0])
+        how = call.attrs
+        if held is None or how.pad_mode != "constant":
+            return None
+        widths = integers(how.pad_width)
+        n, c, h, w = zip(widths[::2], widths[1::2], strict=True)
+        padded = R.nn.pad(self._picture(held), [*n, *h, *w, *c], "constant", float(how.pad_value))
+        return self._held(self.emit(padded), shape_of(call))
+
+    def _picture(self, held: Held) -> relax.Expr:
+        """What is held, as [N, H, W, C]."""
+        n, c, h, w = held.shape
+        return self.emit(R.reshape(held.value, (n, h, w, c)))
+
+    def _held(self, picture: relax.Expr, shape: tuple[int, ...]) -> Held:
+        n, c, h, w = shape
+        return Held(self.emit(R.reshape(picture, (n * h * w, c))), shape)
 
 
 def _pair(values: Any) -> tuple[int, int]:
