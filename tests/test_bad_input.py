@@ -93,6 +93,7 @@ def test_the_models_are_what_the_script_writes(name: str) -> None:
     assert (ROOT / "tests/bad" / name / "model.onnx").read_bytes() == bad_models.MODELS[name]()
 
 
+@pytest.mark.slow
 def test_a_bad_manifest_stops_scons(tmp_path: Path) -> None:
     """What is wrong in a manifest is told before anything runs, and nothing is written but the build's lock."""
     for case in (folder for folder in BAD if folder.name.startswith("manifest-")):

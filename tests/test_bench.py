@@ -31,6 +31,7 @@ def report(checkout: Path, model: str, platform: str) -> dict[str, Any]:
     return dict(json.loads(file.read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["teaclave", "wasi", "web"])
 def test_a_module_is_measured_in_its_platform_s_runtime(checkout: Path, platform: str) -> None:
     told = scons(checkout, f"mnist.{platform}.bench").out
@@ -52,6 +53,7 @@ def test_a_module_is_measured_in_its_platform_s_runtime(checkout: Path, platform
     assert all(name in told for name in (*TIMES, "median", "p99", "memory", "gzip", "█"))
 
 
+@pytest.mark.slow
 def test_a_module_that_is_slower_than_its_limit_ends_with_1(checkout: Path) -> None:
     scons(checkout, "tiny.bench")
     old = report(checkout, "tiny", "teaclave")

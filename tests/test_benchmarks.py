@@ -90,6 +90,7 @@ def test_a_compilation_is_measured_in_a_process_of_its_own(tmp_path: Path) -> No
     assert 50e6 < cost.peak_bytes < 600e6  # TVM is in it
 
 
+@pytest.mark.slow
 def test_builds_are_measured_with_all_limits(tmp_path: Path) -> None:
     rows = measure(stand_in(tmp_path / "checkout", "time.sleep(0.3 * built)"))
     assert [(row.unit, row.limit) for row in rows] == LIMITS
@@ -114,6 +115,7 @@ def test_the_memory_of_the_largest_process_counts(tmp_path: Path) -> None:
     assert 150e6 < int(done.stdout) < 200e6
 
 
+@pytest.mark.slow
 def test_imports_are_seen(tmp_path: Path) -> None:
     rows = measure(stand_in(tmp_path / "checkout", "import numpy, onnx.defs"))
     (imports,) = (row for row in rows if row.limit == 0)

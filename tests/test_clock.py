@@ -42,6 +42,7 @@ TIMES: dict[str, Callable[[float], float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", TIMES)
 @pytest.mark.parametrize("before", [LONG_AGO, FAR_AHEAD])
 def test_an_edit_of_any_time_counts(before: float, time: str, top: Path, other_module: bytes) -> None:

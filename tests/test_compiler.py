@@ -360,6 +360,7 @@ def elementwise_models(draw: st.DrawFn) -> onnx.ModelProto:
     return model(nodes, dict.fromkeys(("x", "z"), described), dict.fromkeys(results, described), {"square": square})
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(proto=elementwise_models(), executor=st.sampled_from(["aot", "graph"]))
 def test_random_models_compute_what_onnx_says(proto: onnx.ModelProto, executor: str, workshop: Workshop) -> None:

@@ -104,6 +104,7 @@ def test_the_two_commands(built: Path, tmp_path: Path) -> None:
     assert_shown(scons(top, "-n", "mnist.wasm"), shown)
 
 
+@pytest.mark.slow
 def test_the_manifest_of_one_s_own_model(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     manifest = place_iris(top / "models/iris")

@@ -70,6 +70,7 @@ def top(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["teaclave", "wasi"])
 def test_files_of_every_dtype_go_in_and_out(top: Path, platform: str) -> None:
     report = json.loads((top / f"build/{platform}/all/all.verify.json").read_text())

@@ -196,6 +196,7 @@ def test_a_profile_is_measured_anew(built: Path, tmp_path: Path) -> None:
         assert "Retrieved" not in build.out
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_in_mid_build_costs_one_warning(other: Machine) -> None:
     with cache_servers.answering(cache_servers.says("500 Broken")) as server:
         build = other.scons(f"--remote-cache={server.address}", "--remote-cache-mode=readwrite", "tiny.wasm")

@@ -134,6 +134,7 @@ def test_an_edit_runs_what_reads_it(name: str, built: Path, tmp_path: Path) -> N
     assert scons(top, "mnist.wasm", environ=environ).steps == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_THE_WRAPPER)
 def test_an_edit_of_the_wrapper_runs_no_step_of_the_model(name: str, built: Path, tmp_path: Path) -> None:
     """The same, on the small model: its wrapper is compiled in a moment."""
@@ -144,6 +145,7 @@ def test_an_edit_of_the_wrapper_runs_no_step_of_the_model(name: str, built: Path
     assert scons(top, "tiny.wasm", environ=environ).steps == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["opt-level", "the image's scale", "the weights"])
 def test_an_edit_taken_back_gives_the_old_bytes(name: str, built: Path, tmp_path: Path) -> None:
     change, _ = TABLE[name]

@@ -153,6 +153,7 @@ def test_what_a_killed_step_left_beside_its_targets_goes(prepared: Path, tmp_pat
     assert differing(compiled(top), expected) == []
 
 
+@pytest.mark.slow
 def test_what_scons_did_not_note_is_built_again(
     prepared: Path, undisturbed: dict[tuple[int, int], dict[str, bytes]], tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def test_without_linux_there_is_no_limit(tmp_path: Path) -> None:
     assert free(tmp_path, tmp_path) > 1 << 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("memory", "most"), [("1 MB", 1), ("8 GB", 3)])
 def test_the_workspace_file_says_how_much_there_is(memory: str, most: int, built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")

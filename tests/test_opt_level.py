@@ -23,6 +23,7 @@ def small(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["wasi", "web"])
 def test_it_takes_less_than_half_the_code(built: Path, small: Path, tmp_path: Path, platform: str) -> None:
     quick = kernels(copy(built, tmp_path / "checkout"), platform)
@@ -32,6 +33,7 @@ def test_it_takes_less_than_half_the_code(built: Path, small: Path, tmp_path: Pa
     assert not any("winograd" in name for name in found)
 
 
+@pytest.mark.slow
 def test_it_computes_what_onnx_says(small: Path) -> None:
     told = scons(small, "mnist.verify", "mnist.test")
     assert told.out.count(" ok ") == 13 * 2

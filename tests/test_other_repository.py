@@ -217,6 +217,7 @@ def test_help_keeps_what_the_repository_says_itself(top: Path, python: Path) -> 
     assert "nets/tiny/tiny.toml" in build.out
 
 
+@pytest.mark.slow
 def test_j_and_random_order(top: Path, python: Path) -> None:
     before = (top / MODULE).read_bytes()
     scons(top, "-c", "build/teaclave/tiny/tiny.wasm", "build/teaclave/tiny/libtiny.a", python=python)

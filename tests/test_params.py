@@ -62,6 +62,7 @@ def run(module: Path, weights: Path | None, folder: Path) -> int | None:
     return load(module).run({**files, **({"weights": str(weights)} if weights else {})}).value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("platform", "executor"), [("teaclave", "aot"), ("wasi", "aot"), ("wasi", "graph")])
 def test_the_weights_beside_the_module_are_taken(checkout: Path, tmp_path: Path, platform: str, executor: str) -> None:
     built = module(checkout, platform, executor)

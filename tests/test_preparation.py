@@ -88,6 +88,7 @@ def test_where_an_instance_runs_once_nothing_is_kept(name: str, tmp_path: Path) 
     assert not [it for it in graph_of(PLATFORMS[name], tmp_path)["nodes"] if it.get("attrs", {}).get("prepares")]
 
 
+@pytest.mark.slow
 def test_each_run_of_an_instance_is_right(built: Path, tmp_path: Path) -> None:
     workspace = copy(built, tmp_path / "workspace")
     folder = workspace / "models/windows"

@@ -54,6 +54,7 @@ def test_the_page_asks_for_nothing_else(checkout: Path) -> None:
     assert page.count("<svg") == 2
 
 
+@pytest.mark.slow
 def test_what_no_rule_scheduled_is_told_by_name(checkout: Path) -> None:
     """A rule that took a kernel, but left a part of it as it stood, is no excuse."""
     folder = checkout / "models/odd"

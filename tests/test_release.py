@@ -72,6 +72,7 @@ def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, env=environment(path), capture_output=True, text=True, check=False, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_release_holds_what_it_says(signed: Path, pair: tuple[Path, Path]) -> None:
     assert problems(signed, pair[1]) == []
     assert problems(signed) == []
@@ -97,6 +98,7 @@ def test_the_archive_holds_the_folder_with_fixed_times_and_owners(signed: Path) 
     assert {(its.mtime, its.uid, its.gid, its.uname, its.mode) for its, _ in entries} == {(EPOCH, 0, 0, "", 0o644)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["signed", "unsigned"])
 def test_one_changed_bit_is_found_and_named(
     kind: str, request: pytest.FixtureRequest, pair: tuple[Path, Path], tmp_path: Path

@@ -180,6 +180,7 @@ def test_where_bubblewrap_may_not_it_says_so(tmp_path: Path, monkeypatch: pytest
         sandbox.Sandbox("--strategy")
 
 
+@pytest.mark.slow
 def test_the_chain_gives_the_same_bytes_and_the_strategy_is_no_input(built: Path, tmp_path: Path) -> None:
     """Every step from the ONNX file to the package for the web, the tests' and the verification's too."""
     top = copy(built, tmp_path / "checkout")

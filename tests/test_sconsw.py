@@ -243,6 +243,7 @@ def test_as_root_apt_brings_what_is_missing_or_half_installed_and_nothing_else(
     assert command.endswith(f"--no-install-recommends install {packages}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may have apt install")
 @pytest.mark.parametrize("refused", ["", "chromium"])
 def test_as_root_apt_brings_what_builds_can_do_without_and_may_fail_to(

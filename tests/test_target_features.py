@@ -56,6 +56,7 @@ def dense(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workspace / "build"
 
 
+@pytest.mark.slow
 def test_a_platform_with_one_module_has_the_features_in_it(dense: Path, tmp_path: Path) -> None:
     module = dense / "wasi/dense/dense.wasm"
     assert "relaxed-simd" in checks.features(module.read_bytes())

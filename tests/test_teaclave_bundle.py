@@ -72,6 +72,7 @@ def test_a_bundle_is_all_that_teaclave_needs(mnist: Path, built: Path) -> None:
     assert function["statuses"]["-13"] == "an image is neither JPEG nor PNG"
 
 
+@pytest.mark.slow
 def test_its_readme_leaves_nothing_open(mnist: Path, apart: Path) -> None:
     for bundle in (mnist, apart):
         text = (bundle / "README.md").read_text()

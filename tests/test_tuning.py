@@ -86,6 +86,7 @@ def compiled(top: Path, platform: str, name: str) -> bytes:
     return (top / f"build/{platform}/{name}/{name}.o").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_kernels_are_computed_as_records_of_their_platform_say(platform: str, workspace: Path, tmp_path: Path) -> None:
     top = copy(workspace, tmp_path / "workspace")
@@ -95,6 +96,7 @@ def test_kernels_are_computed_as_records_of_their_platform_say(platform: str, wo
     assert {it for it in PLATFORMS if compiled(top, it, "plain") != compiled(top, it, "tuned")} == {platform}
 
 
+@pytest.mark.slow
 def test_records_are_an_input_like_any_other(workspace: Path, tmp_path: Path) -> None:
     tops = [copy(workspace, tmp_path / name / "workspace") for name in ("here", "there")]
     for top, order in zip(tops, (1, -1), strict=True):
@@ -169,6 +171,7 @@ def tuned(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return top, scons(top, "plain.tune", "budget=600")
 
 
+@pytest.mark.slow
 def test_tune_writes_a_record_for_each_kernel(tuned: tuple[Path, Build]) -> None:
     top, told = tuned
     found = tuning.load(top / "models/plain/plain.tuning.json")
@@ -221,6 +224,7 @@ def test_words_that_tune_does_not_have_are_told(word: str, workspace: Path) -> N
     assert not (workspace / "models/plain/plain.tuning.json").exists()
 
 
+@pytest.mark.slow
 def test_the_budget_is_kept(workspace: Path, tmp_path: Path) -> None:
     """A kernel takes more than this second; it is the largest one."""
     top = copy(workspace, tmp_path / "workspace")

@@ -35,6 +35,7 @@ def start(top: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_both_are_right_and_nothing_is_lost(top: Path) -> None:
     expected = artefacts(top / "build")
     for model in ("mnist", "tiny"):

@@ -59,6 +59,7 @@ def place_add(folder: Path) -> Path:
     return folder / "add.toml"
 
 
+@pytest.mark.slow
 def test_each_variant_has_targets_of_its_own(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     manifest = place_add(top / "models/add")

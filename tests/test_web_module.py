@@ -160,6 +160,7 @@ def pictures(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "build"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["aot", "graph"])
 @pytest.mark.parametrize("size", [(9, 7), (1, 1), (64, 3), (5, 50)], ids=str)
 def test_pixels_become_what_they_become_in_teaclave(

@@ -77,6 +77,7 @@ def draw(page: Page, digit: int) -> None:
 # A picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [{}, {"width": 320, "height": 640}], ids=["desktop", "phone"])
 def test_a_digit_that_is_drawn_is_read(browser: Browser, mnist: str, size: dict[str, int]) -> None:
     with browser.page(mnist, **size) as page:

@@ -152,6 +152,7 @@ def test_killed_before_it_has_read_anything_it_is_done_without(workers: Workers)
     assert statuses == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--workers=0"]], ids=["forked", "alone"])
 def test_builds_give_the_same_bytes(options: list[str], built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
@@ -177,6 +178,7 @@ def test_builds_give_the_same_bytes(options: list[str], built: Path, tmp_path: P
     assert sorted(line.split()[0] for line in build.stdout if line.startswith(tuple(CHAIN))) == sorted(2 * CHAIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "interrupted"])
 def test_nobody_is_left_when_a_build_is(how: str, built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
