@@ -86,6 +86,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_touches_what_is_made_from_it(name: str, top: Path) -> None:
     change, expected = CHANGES[name]
@@ -93,6 +94,7 @@ def test_a_change_touches_what_is_made_from_it(name: str, top: Path) -> None:
     assert [it for it in affected(top) if it.partition(".")[0] in "abc"] == sorted(expected)
 
 
+@pytest.mark.slow
 def test_committed_changes_count(top: Path) -> None:
     append("models/a/tiny.toml")(top)
     git(top, "commit", "-q", "-a", "-m", "the second")
@@ -100,12 +102,14 @@ def test_committed_changes_count(top: Path) -> None:
     assert affected(top, "main~1") == A
 
 
+@pytest.mark.slow
 def test_a_change_that_was_taken_back_touches_nothing(top: Path) -> None:
     append("models/a/tiny.toml")(top)
     edit(top / "models/a/tiny.toml", "# a change\n", "")
     assert affected(top) == []
 
 
+@pytest.mark.slow
 def test_mistakes_are_told(top: Path) -> None:
     def told(folder: Path, *words: str) -> str:
         return scons(folder, "-Q", "affected", *words, status=2).err

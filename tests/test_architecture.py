@@ -211,6 +211,7 @@ def test_no_import_runs_in_a_circle() -> None:
     assert list(graphlib.TopologicalSorter(graph).static_order())
 
 
+@pytest.mark.slow
 def test_a_build_with_nothing_to_do_imports_nothing_heavy(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     probe = "import atexit, sys; atexit.register(lambda: print('imported:', *sys.modules)); "
@@ -258,6 +259,7 @@ def loaded(action: str) -> tuple[set[str], set[str]]:
     return own, {name.split(".")[0] for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", STEPS)
 def test_a_step_declares_the_sources_that_its_action_imports(rule: str) -> None:
     action, sources, _ = declared(rule)

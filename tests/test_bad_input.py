@@ -111,6 +111,7 @@ def test_a_bad_manifest_stops_scons(tmp_path: Path) -> None:
 ORDINARY = [folder for folder in STEPS if folder.name not in ("disk-full", "build-folder-read-only")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ORDINARY, ids=lambda folder: folder.name)
 def test_it_is_told_leaves_nothing_half_made_and_the_next_good_build_succeeds(
     case: Path, good: Path, tmp_path: Path
@@ -127,6 +128,7 @@ def test_it_is_told_leaves_nothing_half_made_and_the_next_good_build_succeeds(
     assert scons(folder, *SITE, LIBRARY).steps == []
 
 
+@pytest.mark.slow
 def test_one_bad_model_does_not_stop_the_others_with_keep_going(tmp_path: Path) -> None:
     folder = tmp_path / "workspace"
     write_good(folder)
@@ -175,6 +177,7 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", FULL_DISKS)
 def test_a_full_disk(size: str, workspace: Path) -> None:
     """On ever larger disks another step finds it full."""
@@ -187,6 +190,7 @@ def test_a_full_disk(size: str, workspace: Path) -> None:
     check_left_behind(workspace.parent / "left", build)
 
 
+@pytest.mark.slow
 def test_a_read_only_build_folder(workspace: Path, good: Path) -> None:
     case = ROOT / "tests/bad/build-folder-read-only"
     build = in_namespace(workspace, "mount --bind build build && mount -o remount,ro,bind build")

@@ -101,6 +101,7 @@ def test_words_of_other_targets_are_left_to_them(checkout: Path) -> None:
     assert "there is no such file" not in scons(checkout, "tiny.wasm", "against=absent.json").err
 
 
+@pytest.mark.slow
 def test_inputs_are_drawn_from_the_manifest_s_range(checkout: Path, tmp_path: Path) -> None:
     top = copy(checkout, tmp_path / "checkout")
     edit(top / "models/tiny/tiny.toml", "[[output]]", '[[input]]\nname = "x"\nrange = [0.25, 0.5]\n\n[[output]]')

@@ -83,6 +83,7 @@ def test_a_figure_for_the_record_has_no_limit(tmp_path: Path, capsys: pytest.Cap
     assert json.loads((tmp_path / "bench-it.json").read_text())["rows"][0]["limit"] is None
 
 
+@pytest.mark.slow
 def test_a_compilation_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
     onnx.save(tiny(1), tmp_path / "tiny.onnx")
     cost = compiling.cost(tmp_path / "tiny.onnx")
@@ -161,6 +162,7 @@ def place_platforms(folder: Path, result: float = 2) -> tuple[Path, Path]:
     return package, onnxruntime
 
 
+@pytest.mark.slow
 def test_platforms_are_measured_with_all_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     first, times, folder = platforms.measure(*place_platforms(tmp_path))

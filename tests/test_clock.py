@@ -55,6 +55,7 @@ def test_an_edit_of_any_time_counts(before: float, time: str, top: Path, other_m
     assert (top / MODULE).read_bytes() == other_module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", [LONG_AGO, FAR_AHEAD])
 def test_targets_of_any_time_hold_the_right_bytes(time: float, top: Path) -> None:
     expected = (top / MODULE).read_bytes()

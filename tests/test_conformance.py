@@ -203,6 +203,7 @@ def test_work_that_ends_its_process_is_told_of() -> None:
     assert outcome(leaves)["bad"] == Broken("its process ended with 3", "")
 
 
+@pytest.mark.slow
 def test_work_that_hangs_is_ended() -> None:
     started = time.monotonic()
     assert outcome(hangs, Limits(1, 2**30))["bad"] == Broken("took longer than 1 s", "")

@@ -94,6 +94,7 @@ def test_the_variables_that_readme_names_are_read() -> None:
     assert {name for name in named if name not in package} == set()
 
 
+@pytest.mark.slow
 def test_the_two_commands(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     command = ["-Q", "mnist.run", "input_img=models/mnist/digits/7.png"]

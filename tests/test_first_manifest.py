@@ -32,6 +32,7 @@ def relu(inputs: dict[str, tuple[str, list[int | str]]]) -> onnx.ModelProto:
     return model(nodes, inputs, {f"{name} out": its for name, its in inputs.items()})
 
 
+@pytest.mark.slow
 def test_a_model_with_nothing_open_is_built_and_tested_as_it_stands(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     folder = top / "models/first"
@@ -107,6 +108,7 @@ def test_dimensions_without_a_name_are_given_as_shapes(tmp_path: Path) -> None:
     assert "# shape = [1, …]   # say how large it is\n# range = [0, 9]" in (tmp_path / "m.toml").read_text()
 
 
+@pytest.mark.slow
 def test_what_stands_in_the_way_is_written_and_told(tmp_path: Path) -> None:
     its = model([helper.make_node("StringNormalizer", ["x"], ["y"])], {"x": ("float32", [1])}, {"y": ("float32", [1])})
     for value in (*its.graph.input, *its.graph.output):

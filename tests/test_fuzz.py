@@ -34,6 +34,7 @@ def seeds() -> Seeds:
     return Seeds([tiny().SerializeToString()], [mnist], manifests)
 
 
+@pytest.mark.slow
 def test_a_mutant_is_built_or_refused(seeds: Seeds) -> None:
     numbers = [number for number in range(2 * QUICK) if not fuzz.is_manifest(number)][:QUICK]
     found = fuzz.fates([*numbers, *MANIFESTS], seeds, 2)
@@ -79,6 +80,7 @@ def hangs(_: object) -> None:
     time.sleep(60)
 
 
+@pytest.mark.slow
 def test_what_becomes_of_a_mutant_is_told(seeds: Seeds, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = of(refuses, seeds, monkeypatch)
     assert (refused.kind, refused.message) == ("refused", "it.onnx: is a mutant")
@@ -91,6 +93,7 @@ def test_what_becomes_of_a_mutant_is_told(seeds: Seeds, monkeypatch: pytest.Monk
     assert of(hangs, seeds, monkeypatch).kind == "hung"
 
 
+@pytest.mark.slow
 def test_a_manifest_that_breaks_the_build_is_told(seeds: Seeds, monkeypatch: pytest.MonkeyPatch) -> None:
     text, files = seeds.manifests[1]
     monkeypatch.setattr(fuzz, "mutant", lambda *_: (text.encode(), files))

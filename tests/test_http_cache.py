@@ -87,6 +87,7 @@ def other(built: Path, tmp_path: Path) -> Machine:
     return machine(built, tmp_path / "some" / "where else" / "checkout")
 
 
+@pytest.mark.slow
 def test_another_machine_builds_nothing_again(filled: Nginx, other: Machine) -> None:
     first = other.scons(f"--remote-cache={filled.address}", *TARGETS)
     assert first.steps == []
@@ -118,6 +119,7 @@ def test_what_an_earlier_build_left_in_a_package_s_folder_goes(filled: Nginx, ot
     assert there == expected
 
 
+@pytest.mark.slow
 def test_what_was_edited_is_built_and_the_rest_is_not(filled: Nginx, other: Machine) -> None:
     edit(other.top / "models/mnist/mnist.toml", 'argument = "output"', 'argument = "scores"')
     build = other.scons(f"--remote-cache={filled.address}", "mnist.wasm")
@@ -159,6 +161,7 @@ def test_a_dry_run_gives_nothing_away(built: Path, tmp_path: Path) -> None:
         assert server.requests() == []
 
 
+@pytest.mark.slow
 def test_developers_put_nothing_on_the_server(built: Path, tmp_path: Path) -> None:
     its = machine(built, tmp_path / "checkout")
     with nginx.serving(tmp_path / "nginx") as server:
@@ -211,6 +214,7 @@ def test_a_server_that_fails_in_mid_build_costs_one_warning(other: Machine) -> N
 # Credentials and certificates
 
 
+@pytest.mark.slow
 def test_a_login_comes_from_a_netrc_and_a_token_from_the_environment(other: Machine) -> None:
     (other.home / "netrc").write_text(f"machine 127.0.0.1 login ci password {SECRET}\n")
     netrc = {"NETRC": str(other.home / "netrc"), "ONNX_WASM_VERBOSE": "1"}
@@ -231,6 +235,7 @@ def test_a_login_comes_from_a_netrc_and_a_token_from_the_environment(other: Mach
         shutil.rmtree(other.home / "cache")
 
 
+@pytest.mark.slow
 def test_a_server_of_ones_own_authority(filled: Nginx, other: Machine, tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(other.top / "ca.pem"))

@@ -125,6 +125,7 @@ OF_THE_WRAPPER: dict[str, tuple[Callable[[Path], Environ | None], list[str]]] = 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLE)
 def test_an_edit_runs_what_reads_it(name: str, built: Path, tmp_path: Path) -> None:
     change, expected = TABLE[name]
@@ -162,6 +163,7 @@ def test_an_edit_taken_back_gives_the_old_bytes(name: str, built: Path, tmp_path
     assert artefacts(top / "build") == before
 
 
+@pytest.mark.slow
 def test_tests_run_again_only_for_the_module_and_their_own_edits(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     report = MNIST / "mnist.test.json"
@@ -178,6 +180,7 @@ def test_tests_run_again_only_for_the_module_and_their_own_edits(built: Path, tm
     assert "returned 4, not 7" in build.err
 
 
+@pytest.mark.slow
 def test_a_manifest_s_mistaken_test_does_not_stop_the_module(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     edit(top / MANIFEST, "return = 9", "return = 8")
@@ -185,6 +188,7 @@ def test_a_manifest_s_mistaken_test_does_not_stop_the_module(built: Path, tmp_pa
     assert "returned 9, not 8" in scons(top, "mnist.test", status=2).err
 
 
+@pytest.mark.slow
 def test_external_data_is_an_input(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     folder = top / "models/outside"
@@ -206,6 +210,7 @@ def test_external_data_is_an_input(built: Path, tmp_path: Path) -> None:
     assert (top / "build/teaclave/outside/outside.wasm").read_bytes() == first
 
 
+@pytest.mark.slow
 def test_models_that_need_the_same_wrapper_share_it(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     shutil.copytree(top / "models/mnist", top / "models/second")
@@ -216,6 +221,7 @@ def test_models_that_need_the_same_wrapper_share_it(built: Path, tmp_path: Path)
     assert all("second" in target for target in build.targets)
 
 
+@pytest.mark.slow
 def test_an_altered_artefact_is_built_again(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     before = artefacts(top / "build")

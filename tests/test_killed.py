@@ -137,6 +137,7 @@ def test_a_killed_compilation_of_the_wrapper_is_done_again(victim: str, built: P
     assert not (top / target).with_name("cargo").exists()
 
 
+@pytest.mark.slow
 def test_what_a_killed_step_left_beside_its_targets_goes(prepared: Path, tmp_path: Path) -> None:
     """Temporary files have the same names in every build, so that the next one takes them away."""
     top = copy(prepared, tmp_path / "checkout")

@@ -482,6 +482,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("manifests") / "m.toml"
 
 
+@pytest.mark.slow
 @patient
 @given(document=documents())
 def test_what_is_written_is_read(document: tuple[Manifest, str], path: Path) -> None:
@@ -548,6 +549,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return [(value, key) for key, _ in items] + [place for _, item in items for place in places(item)]
 
 
+@pytest.mark.slow
 @patient
 @given(data=st.data())
 def test_wrong_values_are_told_and_the_schema_is_no_stricter(data: st.DataObject, path: Path) -> None:
@@ -566,6 +568,7 @@ def test_wrong_values_are_told_and_the_schema_is_no_stricter(data: st.DataObject
         jsonschema.Draft202012Validator(schema()).validate(table)
 
 
+@pytest.mark.slow
 @patient
 @given(data=st.data())
 def test_every_place_has_its_line(data: st.DataObject) -> None:

@@ -99,6 +99,7 @@ def test_the_package_comes_from_the_wheel(python: Path, tmp_path: Path) -> None:
     assert Path(run.strip()).is_relative_to(python.parents[1])
 
 
+@pytest.mark.slow
 def test_its_model_runs(repository: Path, python: Path, tmp_path: Path) -> None:
     x = np.array([[1, -2, 3, 0.5]], np.float32)
     np.save(tmp_path / "x.npy", x)
@@ -120,11 +121,13 @@ def test_nothing_to_do(top: Path, python: Path) -> None:
     assert build.out.splitlines()[-1].startswith(f"{MODULE}  ")
 
 
+@pytest.mark.slow
 def test_the_default_is_everything(top: Path, python: Path) -> None:
     (top / MODULE).unlink()
     assert scons(top, python=python).steps == ["WasmModule", "TeaclaveBundle"]
 
 
+@pytest.mark.slow
 def test_u_finds_the_top_from_below(top: Path, python: Path) -> None:
     (top / MODULE).unlink()
     assert scons(top / "nets/tiny", "-u", "tiny.wasm", python=python).steps == ["WasmModule"]
@@ -179,6 +182,7 @@ def explained(build: Build) -> list[str]:
     return [line.strip() for line in build.out.splitlines() if "rebuilding" in line or line.startswith("     ")]
 
 
+@pytest.mark.slow
 def test_explain_names_what_changed_and_nothing_else(top: Path, python: Path) -> None:
     place_tiny(top / "nets/tiny", seed=5)
     reasons = explained(scons(top, "--debug=explain", "tiny.wasm", python=python))
@@ -193,6 +197,7 @@ def test_explain_names_what_changed_and_nothing_else(top: Path, python: Path) ->
     assert explained(scons(top, "--debug=explain", "tiny.wasm", python=python)) == []
 
 
+@pytest.mark.slow
 def test_explain_shows_an_option_that_changed(top: Path, python: Path) -> None:
     manifest = top / "nets/tiny/tiny.toml"
     manifest.write_text(f"{manifest.read_text()}\n[compile]\nopt-level = 1\n")
@@ -240,6 +245,7 @@ def test_a_model_in_a_subdirectory_s_sconscript(top: Path, python: Path) -> None
     assert build.steps == []
 
 
+@pytest.mark.slow
 def test_the_single_rules_compose(top: Path, python: Path) -> None:
     """Those who compose get the module that ``WasmModel`` makes of a manifest that says no more."""
     sconstruct = """

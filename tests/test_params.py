@@ -113,6 +113,7 @@ def test_the_interface_says_where_they_are(checkout: Path) -> None:
         assert ("check_params" in interface["exports"]) is (platform == "web")
 
 
+@pytest.mark.slow
 def test_other_weights_build_no_kernel_again(checkout: Path, tmp_path: Path) -> None:
     folder = copy(checkout, tmp_path / "checkout")
     before = module(folder, "teaclave", "aot").with_suffix(".o").read_bytes()
@@ -227,6 +228,7 @@ def test_the_package_has_them(checkout: Path) -> None:
     assert ".params" not in (plain / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_page_reads_them(checkout: Path, tmp_path: Path) -> None:
     package = module(checkout, "web", "aot").with_name("aot.web")
     folder = Path(shutil.copytree(package, tmp_path / "aot.web"))

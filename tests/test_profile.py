@@ -23,6 +23,7 @@ def checkout(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy(built, tmp_path_factory.mktemp("profile") / "checkout")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("platform", "unit"), [("teaclave", "instructions"), ("wasi", "seconds"), ("web", "seconds")])
 def test_every_kernel_is_measured_in_its_platform_s_runtime(checkout: Path, platform: str, unit: str) -> None:
     told = scons(checkout, f"mnist.{platform}.profile")
@@ -45,6 +46,7 @@ def test_every_kernel_is_measured_in_its_platform_s_runtime(checkout: Path, plat
     assert f"mnist on {platform}: " in told.out
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_nothing_else(checkout: Path) -> None:
     scons(checkout, "mnist.web.profile")
     page = (checkout / "build/web/mnist/mnist.profile.html").read_text()
@@ -82,6 +84,7 @@ def test_what_no_rule_scheduled_is_told_by_name(checkout: Path) -> None:
     assert " not scheduled " in rows[left["kernel"]]
 
 
+@pytest.mark.slow
 def test_a_profile_is_made_anew_whenever_it_is_asked_for(checkout: Path) -> None:
     for _ in range(2):
         assert "WasmProfile build/wasi/mnist/mnist.profile.json" in scons(checkout, "mnist.wasi.profile").out

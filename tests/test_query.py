@@ -166,6 +166,7 @@ def test_a_manifest_and_the_sources_of_an_action_are_inputs(built: Path) -> None
     assert query(built, "kind(tool, deps(mnist.wasm))").out.count("rustc ") == 1
 
 
+@pytest.mark.slow
 def test_what_is_out_of_date_is_told(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     assert "out of date" not in query(top, "deps(mnist.wasm)", "--output=text").out
@@ -188,6 +189,7 @@ def test_actions_have_commands_inputs_and_outputs(built: Path) -> None:
     assert "command: " in query(built, f"actions({OBJECT})").out
 
 
+@pytest.mark.slow
 def test_mistakes_end_with_status_2(built: Path) -> None:
     assert (
         "query: there is no function dep\n    dep(mnist.wasm)\n    ^\n" in query(built, "dep(mnist.wasm)", status=2).err

@@ -88,6 +88,7 @@ def test_a_casd_before_another_passes_on(tmp_path: Path) -> None:
             assert retrieve(tier(other.address), tmp_path / "other-side") == (True, [])
 
 
+@pytest.mark.slow
 def test_a_build_takes_from_casd_what_another_gave(built: Path, tmp_path: Path) -> None:
     giver, taker = copy(built, tmp_path / "giver"), copy(built, tmp_path / "a taker")
     with buildbox.serving(tmp_path / "casd") as server:
@@ -125,6 +126,7 @@ def test_failures_that_pass_cost_a_moment(tmp_path: Path) -> None:
         assert retrieve(tier(server.address), tmp_path) == (True, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "calls"), [(grpc.StatusCode.UNAVAILABLE, 5), (grpc.StatusCode.PERMISSION_DENIED, 1)])
 def test_failures_that_stay_are_told_once(code: grpc.StatusCode, calls: int, tmp_path: Path) -> None:
     with reapi_server.serving(failures={"GetActionResult": [code] * 50}) as server:
@@ -136,6 +138,7 @@ def test_failures_that_stay_are_told_once(code: grpc.StatusCode, calls: int, tmp
         assert server.calls["GetActionResult"] == calls
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_told_of_once(tmp_path: Path) -> None:
     with reapi_server.serving() as server:
         pass
@@ -189,6 +192,7 @@ class _NoZstd:
         return data
 
 
+@pytest.mark.slow
 def test_a_server_over_tls_that_wants_a_token(tmp_path: Path) -> None:
     authority = tmp_path / "ca.pem"
     with reapi_server.serving(authority, token=SECRET) as server:

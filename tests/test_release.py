@@ -84,6 +84,7 @@ def test_a_release_holds_what_it_says(signed: Path, pair: tuple[Path, Path]) -> 
     assert sha256sum.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_same_release_has_the_same_bytes(built: Path, unsigned: Path, tmp_path: Path) -> None:
     again = made(built, tmp_path, None)
     for one, other in zip(files(unsigned.parent), files(again.parent), strict=True):
@@ -160,6 +161,7 @@ def test_new_sums_do_not_make_up_for_a_changed_file(signed: Path, pair: tuple[Pa
     assert problem.startswith("teaclave/mnist.wasm: is not the file that the provenance tells of")
 
 
+@pytest.mark.slow
 def test_nor_does_a_new_provenance_without_the_key(signed: Path, pair: tuple[Path, Path], tmp_path: Path) -> None:
     """Somebody else who makes the whole release anew cannot sign it."""
     folder = copy(signed, tmp_path / signed.name)
@@ -177,6 +179,7 @@ def test_nor_does_a_new_provenance_without_the_key(signed: Path, pair: tuple[Pat
         assert problem.startswith(f"{provenance.NAME}: {words}")
 
 
+@pytest.mark.slow
 def test_an_unsigned_release_is_called_so(unsigned: Path, pair: tuple[Path, Path]) -> None:
     done = command(unsigned)
     assert done.returncode == 0, done.stderr
@@ -207,6 +210,7 @@ def test_the_provenance_is_an_in_toto_statement_of_slsa(signed: Path) -> None:
     assert len(rustc["digest"]["sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_the_sbom_names_the_model_and_all_that_is_linked_in(signed: Path) -> None:
     text = (signed / sbom.NAME).read_text()
     assert sbom.problems(text, sbom.NAME) == []
@@ -247,6 +251,7 @@ def test_no_envelope_crashes_its_reader(data: bytes) -> None:
         signing.open_envelope(data, "envelope")
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.integers() | st.text(max_size=9), lambda its: st.lists(its) | st.dictionaries(
     st.sampled_from(["_type", "subject", "predicate", "buildDefinition", "name", "digest", "x"]), its)))  # fmt: skip
 def test_no_statement_crashes_its_reader(data: object) -> None:

@@ -255,6 +255,7 @@ def test_a_run_is_taken_up_again(before: list[Answer], calls: tuple[int, int], t
         assert here.said == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("top")
 @pytest.mark.parametrize(
     ("answer", "message"),
@@ -275,6 +276,7 @@ def test_a_server_that_does_not_run_an_action_is_told_with_what_to_do(answer: An
         assert here.said == [f"Step out/a.txt: {server.address}: {message}\n    {hint}"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("top")
 def test_nobody_waits_for_ever() -> None:
     def silent(context: Any) -> Iterator[operations.Operation]:

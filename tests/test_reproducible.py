@@ -47,6 +47,7 @@ def made_of(model: str) -> list[str]:
     return [f"lib{model}.a", *(f"{model}.{end}" for end in ends)]
 
 
+@pytest.mark.slow
 def test_a_build_does_not_depend_on_what_was_built_before(built: Path, tmp_path: Path) -> None:
     """One model alone gives the bytes that it has among others."""
     alone = checkout(tmp_path / "alone")

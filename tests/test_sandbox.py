@@ -195,6 +195,7 @@ def test_the_chain_gives_the_same_bytes_and_the_strategy_is_no_input(built: Path
     assert scons(top, SANDBOX, "mnist.test").steps == ["WasmTest", "WasmTest"]
 
 
+@pytest.mark.slow
 def test_what_a_scanner_finds_is_declared(built: Path, tmp_path: Path) -> None:
     """A model's external data, and the manifest's own folder besides."""
     top = copy(built, tmp_path / "checkout")
@@ -212,6 +213,7 @@ def test_what_a_scanner_finds_is_declared(built: Path, tmp_path: Path) -> None:
     assert "does not declare" not in build.err
 
 
+@pytest.mark.slow
 def test_the_wrapper_is_compiled_in_it(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     library = top / "build/teaclave/wrapper/libwrapper.a"
@@ -243,6 +245,7 @@ def test_a_mistake_in_a_model_is_told_as_ever(built: Path, tmp_path: Path) -> No
     assert told[0] == told[1]
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_no_process_and_nothing_in_the_way(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     expected = artefacts(top / "build")

@@ -54,6 +54,7 @@ def test_the_parts_of_a_module_are_all_of_it(checkout: Path, platform: str) -> N
     assert f"{report['kinds']['kernels']:,}" in told
 
 
+@pytest.mark.slow
 def test_weights_in_a_file_of_their_own_are_no_part_of_the_module(checkout: Path, tmp_path: Path) -> None:
     top = copy(checkout, tmp_path / "checkout")
     edit(top / "models/tiny/tiny.toml", "[[output]]", '[params]\nmode = "file"\n\n[[output]]')

@@ -88,6 +88,7 @@ def test_a_payload_that_teaclave_s_messages_cannot_hold_is_told(mnist: Path) -> 
     assert "The payload is large" not in teaclave_bundle.readme(described, 4 << 20)
 
 
+@pytest.mark.slow
 def test_its_client_gets_the_result_and_leaves_nothing_behind(mnist: Path, local: Local, tmp_path: Path) -> None:
     run = invoke(mnist, local, f"input_img={DIGITS / '7.png'}", f"output={tmp_path / 'scores.npy'}")
     assert (run.returncode, run.stdout) == (0, "7\n"), run.stderr
@@ -106,6 +107,7 @@ def test_an_output_that_nobody_asks_for_is_not_made(mnist: Path, local: Local) -
     assert (run.returncode, run.stdout) == (0, "3\n"), run.stderr
 
 
+@pytest.mark.slow
 def test_what_the_function_says_is_told(mnist: Path, local: Local, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("text")
     run = invoke(mnist, local, f"input_img={tmp_path / 'text.png'}")
@@ -119,6 +121,7 @@ def test_what_the_function_says_is_told(mnist: Path, local: Local, tmp_path: Pat
     assert list(local.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_weights_of_another_owner_are_an_input_of_the_task(apart: Path, local: Local, tmp_path: Path) -> None:
     function = json.loads((apart / "function.json").read_text())
     assert [(it["name"], it["owner"]) for it in function["inputs"]] == [("x", "data_owner"), ("weights", "model_owner")]

@@ -541,6 +541,7 @@ outputs = { z = "two" }
     assert not (folder / "build" / "m.test").exists()
 
 
+@pytest.mark.slow
 def test_written_tensors_are_compared_within_the_tolerance(folder: Path) -> None:
     import numpy as np
 

@@ -552,6 +552,7 @@ def test_a_task_that_runs_can_be_cancelled(ada: FrontendService) -> None:
         ada.cancel_task(task)
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
     with running(tmp_path, "--seconds", "0.5") as local:
         client = local.add_user("ada")

@@ -113,6 +113,7 @@ def test_records_are_an_input_like_any_other(workspace: Path, tmp_path: Path) ->
     assert first == second
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_file_is_told_with_its_line(workspace: Path, tmp_path: Path) -> None:
     top = copy(workspace, tmp_path / "workspace")
     folder = place(top, "tuned", "kernels.json", "more.json")
@@ -145,6 +146,7 @@ def test_a_file_that_is_not_there_is_told(workspace: Path, tmp_path: Path) -> No
     )
 
 
+@pytest.mark.slow
 def test_modules_that_share_weights_are_computed_alike(workspace: Path, tmp_path: Path) -> None:
     """Those of a package: the records of the one without features count for both."""
     top = copy(workspace, tmp_path / "workspace")
@@ -192,6 +194,7 @@ def test_what_was_found_runs_fewer_instructions(tuned: tuple[Path, Build]) -> No
     assert after < before
 
 
+@pytest.mark.slow
 def test_tune_goes_on_where_it_was_left(tuned: tuple[Path, Build], tmp_path: Path) -> None:
     top = copy(tuned[0], tmp_path / "workspace")
     file = top / "models/plain/plain.tuning.json"
@@ -207,6 +210,7 @@ def test_tune_goes_on_where_it_was_left(tuned: tuple[Path, Build], tmp_path: Pat
     assert file.read_text() == whole
 
 
+@pytest.mark.slow
 def test_records_of_one_model_serve_another(tuned: tuple[Path, Build], tmp_path: Path) -> None:
     top = copy(tuned[0], tmp_path / "workspace")
     folder = place(top, "other", "shared.json")

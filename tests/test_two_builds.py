@@ -61,12 +61,14 @@ def test_one_waits_until_the_other_ends(top: Path) -> None:
     assert "is up to date" in out
 
 
+@pytest.mark.slow
 def test_what_builds_nothing_does_not_wait(top: Path) -> None:
     with building(top):
         for option in ("-n", "-q", "--help"):
             assert WAITING not in scons(top, option, "mnist.wasm").err
 
 
+@pytest.mark.slow
 def test_a_killed_build_keeps_nobody_waiting(top: Path) -> None:
     shutil.rmtree(top / "build/teaclave/mnist")
     build = start(top, "mnist.wasm")

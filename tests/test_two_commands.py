@@ -27,6 +27,7 @@ def run(top: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([top / SCRIPT], cwd="/", capture_output=True, text=True, check=False, timeout=300)
 
 
+@pytest.mark.slow
 def test_the_script_runs_what_readme_shows(built: Path, tmp_path: Path) -> None:
     top = place(built, tmp_path / "checkout")
     done = run(top)

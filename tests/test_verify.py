@@ -24,6 +24,7 @@ env.WasmVerify("wrong.verify.json", [*made, "another.onnx"], MANIFEST="tiny.toml
 """
 
 
+@pytest.mark.slow
 def test_a_right_module_is_verified(built: Path, tmp_path: Path) -> None:
     folder = copy(built, tmp_path / "checkout")
     told = scons(folder, "mnist.verify", "tiny.verify")
@@ -48,6 +49,7 @@ def test_the_worst_element_of_a_wrong_module_is_named(built: Path, tmp_path: Pat
     assert not (folder / "wrong.verify.json").exists()
 
 
+@pytest.mark.slow
 def test_a_manifest_can_ask_for_more(built: Path, tmp_path: Path) -> None:
     folder = copy(built, tmp_path / "checkout")
     manifest = folder / "models/mnist/mnist.toml"
@@ -138,6 +140,7 @@ def place_tokens(folder: Path, range_: str) -> None:
     (folder / "tokens.toml").write_text(TOKENS.format(range=range_))
 
 
+@pytest.mark.slow
 def test_a_range_keeps_indices_in_bounds_and_tests_are_verified_too(built: Path, tmp_path: Path) -> None:
     folder = copy(built, tmp_path / "checkout")
     place_tokens(folder / "models/tokens", "range = [0, 4]")
@@ -145,6 +148,7 @@ def test_a_range_keeps_indices_in_bounds_and_tests_are_verified_too(built: Path,
     assert "teaclave, test the last: y[0, 0] is 8, not 8 (0.0e+00 of the largest)" in told.out
 
 
+@pytest.mark.slow
 def test_inputs_that_the_reference_does_not_take_are_told(built: Path, tmp_path: Path) -> None:
     folder = copy(built, tmp_path / "checkout")
     place_tokens(folder / "models/tokens", "range = [7, 9]")
@@ -174,6 +178,7 @@ outputs = { y = "two.npy" }
 """
 
 
+@pytest.mark.slow
 def test_an_input_with_a_value_is_not_taken(built: Path, tmp_path: Path) -> None:
     top = copy(built, tmp_path / "checkout")
     folder = top / "models/rates"

@@ -307,6 +307,7 @@ def test_the_folder_is_small(mnist: Path) -> None:
 # The folder
 
 
+@pytest.mark.slow
 def test_npm_packs_and_installs_it(mnist: Path, tmp_path: Path) -> None:
     program = shutil.which("npm")
     if program is None:

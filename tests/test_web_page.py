@@ -138,6 +138,7 @@ def test_black_on_white(browser: Browser, mnist: str) -> None:
         assert page.evaluate(corner) == 255
 
 
+@pytest.mark.slow
 def test_probabilities_add_up(browser: Browser, mnist: str) -> None:
     with browser.page(mnist) as page:
         draw(ready(page), 5)
@@ -184,6 +185,7 @@ def test_what_has_the_focus_can_be_seen(browser: Browser, mnist: str) -> None:
 # What is wrong
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_picture_is_told(browser: Browser, mnist: str, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes((DIGITS / "7.png").read_bytes()[:60])
     with browser.page(mnist) as page:
@@ -453,6 +455,7 @@ def test_each_kind_of_picture_is_taken(browser: Browser, mnist: str) -> None:
         assert ready(page).evaluate(script) == [10, 1]
 
 
+@pytest.mark.slow
 def test_it_runs_in_a_worker(browser: Browser, built: Path, tmp_path: Path) -> None:
     package = copy(built / "build/web/mnist/mnist.web", tmp_path / "mnist.web")
     (package / "worker.js").write_text("""

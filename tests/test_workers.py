@@ -68,6 +68,7 @@ def start(workers: Workers, its: Action) -> tuple[threading.Thread, list[int]]:
     return thread, statuses
 
 
+@pytest.mark.slow
 def test_a_child_is_what_a_process_of_its_own_would_be(workers: Workers, capfd: pytest.CaptureFixture[str]) -> None:
     program = """
         import os, sys
@@ -84,6 +85,7 @@ def test_a_child_is_what_a_process_of_its_own_would_be(workers: Workers, capfd: 
     assert err == "said\nsaid\n"
 
 
+@pytest.mark.slow
 def test_children_share_a_process_and_no_state(workers: Workers) -> None:
     program = """
         import os, sys, tvm
@@ -97,6 +99,7 @@ def test_children_share_a_process_and_no_state(workers: Workers) -> None:
     assert len(list(Path().glob("parent-*"))) == 1
 
 
+@pytest.mark.slow
 def test_the_process_that_forks_has_one_thread(workers: Workers) -> None:
     """OpenBLAS, TVM and LLVM start theirs only in children: a lock that another thread holds would stay locked."""
     program = """
@@ -108,6 +111,7 @@ def test_the_process_that_forks_has_one_thread(workers: Workers) -> None:
     assert Path("threads").read_text() == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "end", ["os.abort()", "os.kill(os.getpid(), 9)", "1 / 0", "import nowhere", "sys.exit('text')"]
 )
@@ -207,6 +211,7 @@ def test_nobody_is_left_when_a_build_is(how: str, built: Path, tmp_path: Path) -
     assert artefacts(top / "build") == expected
 
 
+@pytest.mark.slow
 def test_an_action_that_is_killed_is_told_of_and_is_its_own_failure_alone(built: Path, tmp_path: Path) -> None:
     """As when memory has run out: Linux then kills a process that has much of it."""
     top = copy(built, tmp_path / "checkout")

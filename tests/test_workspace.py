@@ -129,6 +129,7 @@ def test_all_tells_everything_at_once(top: Path) -> None:
         assert place_ in told
 
 
+@pytest.mark.slow
 def test_a_model_that_is_called_anew_is_found(top: Path) -> None:
     """Also by a clock that was put back, so that the manifest is older than it was."""
     manifest = top / "models/a/model.toml"
