@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from support import ROOT, copy, edit
 
 SCRIPT = ".ci/two-commands"
