@@ -25,10 +25,10 @@ def small(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("platform", ["wasi", "web"])
-def test_it_takes_less_than_half_the_code(built: Path, small: Path, tmp_path: Path, platform: str) -> None:
+def test_it_takes_less_than_two_thirds_of_the_code(built: Path, small: Path, tmp_path: Path, platform: str) -> None:
     quick = kernels(copy(built, tmp_path / "checkout"), platform)
     found = kernels(small, platform)
-    assert sum(found.values()) < sum(quick.values()) / 2
+    assert sum(found.values()) < sum(quick.values()) * 2 / 3
     assert any("winograd" in name for name in quick)
     assert not any("winograd" in name for name in found)
 

@@ -1,15 +1,23 @@
-"""Winograd's convolution: exact in exact arithmetic, close in float32, and chosen only where it is less work."""
+"""Winograd's convolution: exact in exact arithmetic, close in float32, small, and chosen only where it is less work."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import helper
+from support import model
 
+from onnx_wasm import toolchain, wasm
+from onnx_wasm.benchmarks import exact
+from onnx_wasm.benchmarks.bare_module import Laboratory, compiled
 from onnx_wasm.compiler.anchors import winograd
+from onnx_wasm.platforms import TEACLAVE, WASI, Platform
 
 ROUNDING = 6e-6
 
@@ -53,3 +61,36 @@ def test_it_is_chosen_for_large_pictures_and_not_where_weights_outweigh_them() -
 def test_weights_that_are_kept_transformed_weigh_less() -> None:
     assert winograd.choose(1, (4, 4), 128, 128, 3) is None
     assert winograd.choose(1, (4, 4), 128, 128, 3, kept=True) is not None
+
+
+KERNELS = {"winograd_weights", "winograd_picture", "winograd_results"}
+CODE = 1000
+"""Bytes of a transform's code; written out, one of 36 points would be 2,500."""
+
+
+@pytest.fixture(scope="module")
+def wrapper(built: Path) -> Path:
+    return built / "build/teaclave/wrapper/libwrapper.a"
+
+
+@pytest.mark.parametrize("platform", [WASI, TEACLAVE], ids=lambda it: it.name)
+@pytest.mark.parametrize("taps", [3, 5])
+@pytest.mark.parametrize("extents", [(17, 22), (24, 24), (13, 30)])
+def test_modules_compute_it(
+    extents: tuple[int, int], taps: int, platform: Platform, wrapper: Path, tmp_path: Path
+) -> None:
+    """Where tiles fit into the picture, and where they stand over its edges; with vectors, in little code."""
+    random, channels, columns = np.random.default_rng(0), 16, 20
+    x = random.standard_normal((2, channels, *extents), np.float32)
+    w = random.standard_normal((columns, channels, taps, taps), np.float32)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[taps // 2, 1, taps // 2, 1])
+    proto = model([node], {"x": ("float32", list(x.shape))}, {"y": ("float32", list("abcd"[: x.ndim]))}, {"w": w})
+    onnx.save(proto, tmp_path / "model.onnx")
+    made = compiled(tmp_path / "model.onnx", tmp_path, "model", platform)
+    (found,) = Laboratory(toolchain.find().linker.command, wrapper).run(made, {"x": x})
+    (wanted,) = exact.evaluate(proto, [x])
+    assert np.abs(found - wanted).max() / np.abs(wanted).max() < ROUNDING
+    functions = wasm.read((tmp_path / "model.wasm").read_bytes(), "").functions
+    sizes = {it.name: it.size for it in functions if it.name in KERNELS}
+    assert set(sizes) == KERNELS
+    assert platform == TEACLAVE or max(sizes.values()) < CODE

@@ -10,11 +10,16 @@ _LLVM_OPTIONS = (
     "--disable-lsr:bool=1",  # strength reduction spends a register per address: see walking.py
     "--inline-instr-cost:int=10000",  # a kernel inlined into the entry function costs it its registers, and size
 )
+_MOST_UNROLLED = 100  # of LLVM's instructions; at its own 300 it undoes the loops of Winograd's transforms
+_LLVM_OPTIONS_FOR_VECTORS = (
+    f"--unroll-threshold-default:uint={_MOST_UNROLLED}",
+    f"--unroll-threshold-aggressive:uint={_MOST_UNROLLED}",
+)
 
 _FOR_SIZE, _LLVM_LEVEL_FOR_SIZE = "s", 2
 _RESIDENT = "resident"
 _SMALL = "small"
-_FUSED = "relaxed-simd"
+_VECTORS, _FUSED = "simd128", "relaxed-simd"
 
 
 def wasm_target(platform: Platform, opt_level: int | str) -> tvm.target.Target:
@@ -32,7 +37,7 @@ def wasm_target(platform: Platform, opt_level: int | str) -> tvm.target.Target:
             "keys": ["cpu", *(key for key, holds in keys.items() if holds)],
             # The only way to the fused instruction: LLVM takes it for products whose sums may be contracted.
             "fast-math-contract": _FUSED in platform.features,
-            "cl-opt": list(_LLVM_OPTIONS),
+            "cl-opt": [*_LLVM_OPTIONS, *(_LLVM_OPTIONS_FOR_VECTORS if _VECTORS in platform.features else ())],
         }
     )
 
@@ -49,7 +54,7 @@ def is_small() -> bool:
 
 def has_vectors() -> bool:
     """Whether the target that is being compiled for has SIMD."""
-    return "+simd128" in tvm.target.Target.current().attrs["mattr"]
+    return f"+{_VECTORS}" in tvm.target.Target.current().attrs["mattr"]
 
 
 def has_fused() -> bool:

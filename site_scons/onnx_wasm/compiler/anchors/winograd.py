@@ -7,11 +7,11 @@ they would be up to four times as large.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
 from tvm import te, tirx
@@ -189,12 +189,12 @@ def picture_tiles(transform: Transform, extents: Sequence[int]) -> tirx.PrimFunc
 
         def one(image: tirx.Expr, down: tirx.Expr, right: tirx.Expr, channel: tirx.Expr) -> tirx.Stmt:
             corner = (image * height + down * outputs) * width + right * outputs
-            row = (image * tall + down) * wide + right
-            lines = _Lines()
-            tile = [[read((corner + i * width + j) * channels + channel) for j in range(extent)] for i in range(extent)]
-            points = lines.sandwich(transform.picture, tile)
-            rows = images * tall * wide
-            return lines.then(write((index * rows + row) * channels + channel, it) for index, it in enumerate(points))
+            row, rows = (image * tall + down) * wide + right, images * tall * wide
+            return _sandwich(
+                transform.picture,
+                lambda i, j, lane: read((corner + i * width + j) * channels + channel + lane),
+                lambda i, j, lane, it: write(((i * extent + j) * rows + row) * channels + channel + lane, it),
+            )
 
         return _loops((images, tall, wide, channels), one)
 
@@ -206,16 +206,17 @@ def weight_tiles(transform: Transform, extents: Sequence[int]) -> tirx.PrimFunc:
 
     Its extents are the panels, and C · lanes.
     """
-    taps = transform.taps
+    taps, extent = transform.taps, transform.extent
 
     def body(read: _Access, write: _Write, extents: list[tirx.Expr]) -> tirx.Stmt:
         panels, each = extents
 
         def one(panel: tirx.Expr, at: tirx.Expr) -> tirx.Stmt:
-            lines = _Lines()
-            square = [[read(((panel * taps + i) * taps + j) * each + at) for j in range(taps)] for i in range(taps)]
-            points = lines.sandwich(transform.weights, square)
-            return lines.then(write((index * panels + panel) * each + at, it) for index, it in enumerate(points))
+            return _sandwich(
+                transform.weights,
+                lambda i, j, lane: read(((panel * taps + i) * taps + j) * each + at + lane),
+                lambda i, j, lane, it: write(((i * extent + j) * panels + panel) * each + at + lane, it),
+            )
 
         return _loops((panels, each), one)
 
@@ -253,64 +254,80 @@ def results(transform: Transform, extents: Sequence[int], *, whole: bool) -> tir
 
         def one(image: tirx.Expr, down: tirx.Expr, right: tirx.Expr, column: tirx.Expr) -> tirx.Stmt:
             row, rows = (image * tall + down) * wide + right, images * tall * wide
-            lines = _Lines()
-            square = [
-                [read(((i * extent + j) * rows + row) * columns + column) for j in range(extent)] for i in range(extent)
-            ]
-            found = lines.sandwich(transform.results, square)
 
-            def store(index: int, value: tirx.Expr) -> tirx.Stmt:
-                by_down, by_right = divmod(index, outputs)
-                y, x = down * outputs + by_down, right * outputs + by_right
-                stored = write(((image * height + y) * width + x) * columns + column, value)
-                inside = [at < end for at, by, end in ((x, by_right, width), (y, by_down, height)) if by]
-                return stored if whole or not inside else tirx.IfThenElse(tirx.all(*inside), stored, None)
+            def store(i: tirx.Expr, j: int, lane: tirx.Expr, value: tirx.Expr) -> tirx.Stmt:
+                y, x = down * outputs + i, right * outputs + j
+                stored = write(((image * height + y) * width + x) * columns + column + lane, value)
+                inside = [y < height, x < width] if j else [y < height]
+                return stored if whole else tirx.IfThenElse(tirx.all(*inside), stored, None)
 
-            return lines.then(itertools.starmap(store, enumerate(found)))
+            return _sandwich(
+                transform.results,
+                lambda i, j, lane: read(((i * extent + j) * rows + row) * columns + column + lane),
+                store,
+            )
 
         return _loops((images, tall, wide, columns), one)
 
     return _kernel((3, 2), extents, body)
 
 
-class _Lines:
-    """Straight-line code on vectors: each value is computed once and kept in a place of its own."""
+def _sandwich(
+    matrix: Sequence[Sequence[float]],
+    read: Callable[[_Index, _Index, tirx.Expr], tirx.Expr],
+    write: Callable[[tirx.Expr, int, tirx.Expr, tirx.Expr], tirx.Stmt],
+) -> tirx.Stmt:
+    """Matrix · square · matrixᵀ for a vector of squares: the columns in a loop, then the rows of what that gives.
 
-    def __init__(self) -> None:
-        self._lines: list[tuple[tirx.Var, tirx.Expr]] = []
+    With both written out, 36 points would be more values than there are registers, and several times the code.
 
-    def sandwich(self, matrix: Sequence[Sequence[float]], square: list[list[tirx.Expr]]) -> list[tirx.Expr]:
-        """Matrix · square · matrixᵀ, row by row."""
-        columns = [self._times(matrix, list(column)) for column in zip(*square, strict=True)]
-        return [value for row in zip(*columns, strict=True) for value in self._times(matrix, list(row))]
+    Args:
+        matrix: [rows, columns].
+        read: Gives an element of the square, by row, column and lane.
+        write: Puts an element of the result where it belongs, likewise.
+    """
+    columns, lanes = len(matrix[0]), _lanes()
+    between = tirx.decl_buffer((len(matrix) * columns * lanes,), "float32", "between")
 
-    def then(self, last: Iterable[tirx.Stmt]) -> tirx.Stmt:
-        """All of it, and what is done with the results."""
-        return tirx.SeqStmt([*(tirx.Bind(variable, value) for variable, value in self._lines), *last])
+    def at(row: _Index, column: _Index, lane: tirx.Expr) -> tirx.Expr:
+        return (row * columns + column) * lanes + lane
 
-    def _times(self, matrix: Sequence[Sequence[float]], values: list[tirx.Expr]) -> list[tirx.Expr]:
-        """Matrix · values. Rows that differ in the signs of every other column share their sums."""
-        known = [self._kept(value) for value in values]
-        sums: dict[tuple[float, ...], tirx.Expr] = {}
+    def down(column: tirx.Expr, lane: tirx.Expr) -> tirx.Stmt:
+        values = [read(row, column, lane) for row in range(columns)]
+        return _line(matrix, values, lambda row, it: tirx.BufferStore(between, it, [at(row, column, lane)]))
 
-        def part(row: Sequence[float], first: int) -> tuple[float, tirx.Expr] | None:
-            factors = tuple(it if index % 2 == first else 0 for index, it in enumerate(row))
-            leading = next((it for it in factors if it), 0)
-            if not leading:
-                return None
-            sign = math.copysign(1, leading)
-            key = tuple(sign * it for it in factors)
-            if key not in sums:
-                sums[key] = self._kept(_sum((it, value) for it, value in zip(key, known, strict=True) if it))
-            return sign, sums[key]
+    def along(row: tirx.Expr, lane: tirx.Expr) -> tirx.Stmt:
+        values = [tirx.BufferLoad(between, [at(row, column, lane)]) for column in range(columns)]
+        return _line(matrix, values, lambda column, it: write(row, column, lane, it))
 
-        return [_sum(it for it in (part(row, 0), part(row, 1)) if it) for row in matrix]
+    return tirx.SeqStmt([tirx.AllocBuffer(between), _over_lines(columns, down), _over_lines(len(matrix), along)])
 
-    def _kept(self, value: tirx.Expr) -> tirx.Expr:
-        if isinstance(value, tirx.Var):
-            return value
-        self._lines.append((tirx.Var(f"v{len(self._lines)}", PrimType(str(value.ty.dtype))), value))
-        return self._lines[-1][0]
+
+def _line(
+    matrix: Sequence[Sequence[float]], values: Sequence[tirx.Expr], store: Callable[[int, tirx.Expr], tirx.Stmt]
+) -> tirx.Stmt:
+    """Stores matrix · values. Rows that differ in the signs of every other column share their sums."""
+    kept: list[tuple[tirx.Var, tirx.Expr]] = []
+    sums: dict[tuple[float, ...], tirx.Expr] = {}
+
+    def once(value: tirx.Expr) -> tirx.Var:
+        kept.append((tirx.Var(f"v{len(kept)}", PrimType(str(value.ty.dtype))), value))
+        return kept[-1][0]
+
+    def part(row: Sequence[float], first: int) -> tuple[float, tirx.Expr] | None:
+        factors = tuple(it if index % 2 == first else 0 for index, it in enumerate(row))
+        leading = next((it for it in factors if it), 0)
+        if not leading:
+            return None
+        sign = math.copysign(1, leading)
+        key = tuple(sign * it for it in factors)
+        if key not in sums:
+            sums[key] = once(_sum((it, value) for it, value in zip(key, known, strict=True) if it))
+        return sign, sums[key]
+
+    known = [once(value) for value in values]
+    results = [_sum(it for it in (part(row, 0), part(row, 1)) if it) for row in matrix]
+    return tirx.SeqStmt([*(tirx.Bind(*it) for it in kept), *(store(index, it) for index, it in enumerate(results))])
 
 
 def _sum(terms: Iterable[tuple[float, tirx.Expr]]) -> tirx.Expr:
@@ -326,18 +343,28 @@ def _sum(terms: Iterable[tuple[float, tirx.Expr]]) -> tirx.Expr:
     return total
 
 
+def _lanes() -> int:
+    """Channels that are transformed at once."""
+    return _LANES if has_vectors() else 1
+
+
+def _over_lines(extent: int, body: Callable[[tirx.Expr, tirx.Expr], tirx.Stmt]) -> tirx.Stmt:
+    """A loop over a square's lines; its body is on as many channels as are transformed at once."""
+    line, lane = tirx.Var("line", "int32"), tirx.Var("lane", "int32")
+    each = tirx.For(lane, 0, _lanes(), tirx.ForKind.VECTORIZED, body(line, lane))
+    return tirx.For(line, 0, extent, tirx.ForKind.SERIAL, each)
+
+
 def _loops(extents: Sequence[tirx.Expr], body: Callable[..., tirx.Stmt]) -> tirx.Stmt:
-    """A nest of loops, the last of them over vectors of four elements, where there are such."""
-    kind = tirx.ForKind.VECTORIZED if has_vectors() else tirx.ForKind.SERIAL  # written out, scalars are much code
+    """A nest of loops, the last of them over channels, as many as are transformed at once in each step."""
     variables = [tirx.Var(f"i{index}", "int32") for index in range(len(extents))]
-    lane = tirx.Var("lane", "int32")
-    nest = body(*variables[:-1], variables[-1] * _LANES + lane)
-    nest = tirx.For(lane, 0, _LANES, kind, nest)
-    for variable, extent in zip(reversed(variables), (extents[-1] // _LANES, *reversed(extents[:-1])), strict=True):
+    nest = body(*variables[:-1], variables[-1] * _lanes())
+    for variable, extent in zip(reversed(variables), (extents[-1] // _lanes(), *reversed(extents[:-1])), strict=True):
         nest = tirx.For(variable, 0, extent, tirx.ForKind.SERIAL, nest)
     return nest
 
 
+_Index: TypeAlias = tirx.Expr | int
 _Access = Callable[[tirx.Expr], tirx.Expr]
 _Write = Callable[[tirx.Expr, tirx.Expr], tirx.Stmt]
 
