@@ -11,10 +11,13 @@ import pytest
 from releases import keys
 from support import ROOT, commit, copy, edit, environment, place_tiny, scons, update
 
+from onnx_wasm import tuning
 from onnx_wasm.benchmarks.reproducible import compare
-from onnx_wasm.release import provenance, sbom, sums
+from onnx_wasm.release import provenance, sbom, signing, sums
+from onnx_wasm.tuning import Choice, Product, Record, Tile
 
 COMPLETE = 'version = "1.0.0-rc.1"\nlicense = "CC0-1.0"\nsha256 = "{}"\n'
+TUNED = "models/tiny/tiny.tuning.json"
 LAST = "            tuning.chooser(records, its if arguments.shared_weights else platform),\n        )\n"
 HOST_IN_THE_OBJECT = """
         import os
@@ -26,7 +29,7 @@ HOST_IN_THE_OBJECT = """
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of this project, in a repository of its own, that has one small model for one platform."""
+    """A checkout of this project, in a repository of its own, that has one small tuned model for one platform."""
     top = tmp_path_factory.mktemp("release") / "checkout"
     update(top)
     shutil.rmtree(top / "models")
@@ -36,6 +39,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'path = "tiny.onnx"\n',
         f'path = "tiny.onnx"\n{COMPLETE.format(sums.digest(manifest.with_suffix(".onnx")))}',
     )
+    edit(manifest, "[[output]]", '[compile]\ntuning = ["tiny.tuning.json"]\n\n[[output]]')
+    record = Record(Product(1, 4, 3), "teaclave", (), Choice("product", Tile(1, 8)), 1.1)
+    (top / TUNED).write_text(tuning.dumps([record]))
     for name in (".gitignore", "requirements-full.lock", "LICENSE"):
         shutil.copy(ROOT / name, top / name)
     scons(top, "-Q", "toolchain.lock")
@@ -60,6 +66,8 @@ def test_a_release_is_rebuilt_from_its_provenance(checkout: Path, tmp_path: Path
     module = (release / "teaclave/tiny.wasm").read_bytes()
     linked = (checkout / "build/release/teaclave/tiny/linked/tiny.wasm").read_bytes()
     assert len(module) < len(linked)
+    _, made = provenance.parse(signing.open_envelope((release / provenance.NAME).read_bytes(), "").payload, "")
+    assert made.files[TUNED] == sums.digest(checkout / TUNED)
     done = verify_release(release, "--key", public, folder=checkout)
     assert done.returncode == 0, done.stderr
     assert "rebuilt, every file is the same" in done.stdout
@@ -68,8 +76,6 @@ def test_a_release_is_rebuilt_from_its_provenance(checkout: Path, tmp_path: Path
 
 def forged_is_told(checkout: Path, release: Path) -> None:
     """A release that holds what it says, but not what its sources build."""
-    from onnx_wasm.release import signing
-
     module = release / "teaclave/tiny.wasm"
     told = sums.digest(module)
     data = bytearray(module.read_bytes())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from support import Build, copy, model, scons
 
 from onnx_wasm import tuning
@@ -34,6 +34,7 @@ WINDOWS = Convolution((1, 11, 11, 4), (8, 3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1
 STRIDED = Convolution((1, 11, 11, 8), (12, 3, 3), (2, 2), (1, 1), (1, 1, 1, 1), 1)
 GROUPED = Convolution((1, 6, 6, 12), (6, 3, 3), (1, 1), (1, 1), (0, 0, 0, 0), 2)
 POINTS = Product(16, 6, 5)
+INTEGERS = replace(POINTS, dtype="int32")
 KERNELS = {
     WINDOWS: Choice("winograd-2", Tile(5, 8)),
     STRIDED: Choice("gathered", Tile(3, 4)),
@@ -238,7 +239,7 @@ def test_the_budget_is_kept(workspace: Path, tmp_path: Path) -> None:
     assert (only.kernel, only.platform) == (WINDOWS, "wasi")
 
 
-@pytest.mark.parametrize("kernel", [*KERNELS, Batched(2, 7, 6, 24)])
+@pytest.mark.parametrize("kernel", [*KERNELS, Batched(2, 7, 6, 24), INTEGERS])
 def test_a_search_finds_the_quickest_of_all_that_a_kernel_can_have(kernel: Kernel) -> None:
     wanted = Choice(kernel.ways[-1], next(it for it in reversed(kernel.tiles(kernel.ways[-1])) if it.columns == 4))
 
@@ -254,10 +255,65 @@ def test_a_search_leaves_what_is_hardly_slower() -> None:
     assert search(POINTS, lambda choices: [1 if it is None else 0.98 for it in choices]) == (None, 1)
 
 
+QUANTISED = {
+    replace(WINDOWS, dtype="int32"): Choice("gathered", Tile(5, 4)),
+    replace(STRIDED, dtype="int32"): Choice("direct", Tile(3, 4)),
+    replace(GROUPED, dtype="int32"): Choice("grouped", Tile(2, 4)),
+    INTEGERS: Choice("product", Tile(7, 4)),
+}
+"""Of ``layers`` between QuantizeLinear and DequantizeLinear."""
+
+
+def quantised_layers() -> onnx.ModelProto:
+    """``layers`` of bytes: what each reads, and its weights; of a scale that sums of floats are exact with."""
+    its = layers()
+    known = {it.name: numpy_helper.to_array(it) for it in its.graph.initializer}
+    weights = {"s": np.array(2**-4, "float32"), "z": np.array(3, "uint8"), "n": np.array(0, "int8")}
+    nodes = []
+    for index, node in enumerate(its.graph.node):
+        weights[f"v{index}"] = np.clip(np.rint(known[f"w{index}"] * 30), -127, 127).astype("int8")
+        nodes += [
+            helper.make_node("QuantizeLinear", [f"x{index}", "s", "z"], [f"q{index}"]),
+            helper.make_node("DequantizeLinear", [f"q{index}", "s", "z"], [f"d{index}"]),
+            helper.make_node("DequantizeLinear", [f"v{index}", "s", "n"], [f"w{index}"]),
+        ]
+        node.input[0] = f"d{index}"
+        nodes.append(node)
+    return model(nodes, {"x0": ("float32", [1, 4, 11, 11])}, {"x4": ("float32", [1, 5, 4, 4])}, weights, 19)
+
+
+@pytest.mark.slow
+def test_kernels_of_integers_are_tuned_as_those_of_floats(workspace: Path, tmp_path: Path) -> None:
+    top = copy(workspace, tmp_path / "workspace")
+    folder = place(top, "bytes", "kernels.json")
+    onnx.save(quantised_layers(), folder / "bytes.onnx")
+    file = folder / "kernels.json"
+    file.write_text(tuning.dumps(records()))  # of floats: none is about these kernels
+    scons(top, "bytes.wasm")
+    before = compiled(top, "teaclave", "bytes")
+    file.write_text(tuning.dumps(Record(it, "teaclave", (), choice, 1.5) for it, choice in QUANTISED.items()))
+    assert re.search("teaclave, sample .*of the largest", scons(top, "bytes.verify").out)
+    assert compiled(top, "teaclave", "bytes") != before
+    file.write_text(tuning.dumps([]))
+    told = scons(top, "bytes.tune", "budget=600").out
+    assert {it.kernel for it in tuning.load(folder / "bytes.tuning.json")} == set(QUANTISED)
+    assert all(f"{tuning.told(it)}: " in told for it in QUANTISED)
+    assert "product 16×6×5 of integers: " in told
+
+
+def test_records_of_floats_say_what_they_said_before_there_were_those_of_integers(tmp_path: Path) -> None:
+    path = tmp_path / "records.json"
+    path.write_text(tuning.dumps(records(kernels=[POINTS])))
+    assert "dtype" not in path.read_text()
+    (its,) = tuning.load(path)
+    assert its.kernel.dtype == "float32"
+
+
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "records.json"
     several = [
         *records(), *records("wasi"), replace(records("web", [POINTS])[0], features=("relaxed-simd",), choice=None),
+        *(Record(it, "web", (), choice, 1.5) for it, choice in QUANTISED.items()),
     ]  # fmt: skip
     path.write_text(tuning.dumps(reversed(several)))
     assert set(tuning.load(path)) == set(several)

@@ -64,18 +64,38 @@ class Choice:
     tile: Tile
 
 
+DTYPES = ("float32", "int32")
+"""What kernels sum up: floats, or products of bytes less their zero points."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Summed:
+    """What all kernels are told apart by.
+
+    Args:
+        dtype: Of ``DTYPES``.
+    """
+
+    dtype: str = field(default=DTYPES[0], metadata={"kind": toml_tables.Choice(DTYPES)})
+
+
 @dataclass(frozen=True)
-class Product:
+class _Matrices(_Summed):
+    """Products of matrices as they stand."""
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Those they can be computed in, by name."""
+        return ("product",)
+
+
+@dataclass(frozen=True)
+class Product(_Matrices):
     """A matrix [rows, depth] times known weights [depth, columns]: a dense layer, or a convolution of 1×1."""
 
     rows: int = field(metadata={"kind": _EXTENT})
     depth: int = field(metadata={"kind": _EXTENT})
     columns: int = field(metadata={"kind": _EXTENT})
-
-    @property
-    def ways(self) -> tuple[str, ...]:
-        """Those it can be computed in, by name."""
-        return ("product",)
 
     def tiles(self, _way: str) -> list[Tile]:
         """Those it can be computed with."""
@@ -88,18 +108,13 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Batched:
+class Batched(_Matrices):
     """Matrices [batch, rows, depth] times others [batch, depth, columns], none of them known."""
 
     batch: int = field(metadata={"kind": _EXTENT})
     rows: int = field(metadata={"kind": _EXTENT})
     depth: int = field(metadata={"kind": _EXTENT})
     columns: int = field(metadata={"kind": _EXTENT})
-
-    @property
-    def ways(self) -> tuple[str, ...]:
-        """Those it can be computed in, by name."""
-        return ("product",)
 
     def tiles(self, _way: str) -> list[Tile]:
         """Those it can be computed with: nothing is packed, so there is nothing behind the last column."""
@@ -112,7 +127,7 @@ class Batched:
 
 
 @dataclass(frozen=True)
-class Convolution:
+class Convolution(_Summed):
     """A convolution in two dimensions that is more than a product: neither of 1×1, nor of each channel by itself.
 
     Args:
@@ -150,6 +165,7 @@ class Convolution:
             return ("grouped",)
         columns, *taps = self.weights
         plain = self.strides == self.dilation == (1, 1) and self.picture[3] % _LANES == columns % _LANES == 0
+        plain = plain and self.dtype == "float32"
         outputs = {(3, 3): (2, 4), (5, 5): (2,)}.get((taps[0], taps[1]), ()) if plain else ()
         gathered = ("gathered",) if self.dilation[1] == 1 else ()
         return (*(f"winograd-{it}" for it in outputs), *gathered, "direct")
@@ -178,11 +194,12 @@ _KERNELS: Mapping[str, type[Kernel]] = {"product": Product, "batched": Batched, 
 def told(kernel: Kernel) -> str:
     """A kernel for people: ``product 3136×64×64``."""
     extents = dataclasses.asdict(kernel)
+    of = "" if extents.pop("dtype") == "float32" else " of integers"
     if not isinstance(kernel, Convolution):
-        return f"{name_of(kernel)} {'×'.join(map(str, extents.values()))}"
+        return f"{name_of(kernel)} {'×'.join(map(str, extents.values()))}{of}"
     picture, (columns, *taps) = kernel.picture, kernel.weights
     groups = f" in {kernel.groups} groups" if kernel.groups > 1 else ""
-    return f"convolution {'×'.join(map(str, picture))} by {'×'.join(map(str, taps))} to {columns} channels{groups}"
+    return f"convolution {'×'.join(map(str, picture))} by {'×'.join(map(str, taps))} to {columns} channels{groups}{of}"
 
 
 def name_of(kernel: Kernel) -> str:
@@ -298,9 +315,11 @@ class _How:
 
 
 def _as_table(it: Record) -> dict[str, Any]:
+    its = dataclasses.asdict(it.kernel)
+    dtype = {key: each for key in ("dtype",) if (each := its.pop(key)) != DTYPES[0]}  # as files had it before integers
     how = {"way": it.choice.way, "tile": dataclasses.astuple(it.choice.tile)} if it.choice else {}
     where = {"platform": it.platform, "features": it.features}
-    return {"kernel": name_of(it.kernel), **dataclasses.asdict(it.kernel), **where, **how, "gain": it.gain}
+    return {"kernel": name_of(it.kernel), **its, **dtype, **where, **how, "gain": it.gain}
 
 
 def _records(tables: object, found: list[Finding]) -> list[Record]:

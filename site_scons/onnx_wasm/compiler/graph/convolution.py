@@ -47,15 +47,14 @@ class Convolution:
 
     @property
     def kernel(self) -> Kernel | None:
-        """What tuning knows it as; None if there is nothing to choose, or nothing known."""
-        if self.is_integer:
-            return None
+        """What tuning knows it as; None if there is nothing to choose."""
+        dtype = "int32" if self.is_integer else "float32"
         if self.is_product:
-            return Product(self.rows, self.extents[3], self.out)
+            return Product(self.rows, self.extents[3], self.out, dtype=dtype)
         if self.is_depthwise:
             return None
-        strides, dilation = self.window.strides, self.window.dilation
-        return tuning.Convolution(self.extents, (self.out, *self.taps), strides, dilation, self.padding, self.groups)
+        weights, how = (self.out, *self.taps), (self.window.strides, self.window.dilation, self.padding, self.groups)
+        return tuning.Convolution(self.extents, weights, *how, dtype=dtype)
 
     @property
     def is_product(self) -> bool:

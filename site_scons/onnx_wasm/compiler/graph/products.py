@@ -76,7 +76,7 @@ class _Products(Holder):
     def _dense(self, call: relax.Call, weights: Stored) -> Held:
         x, columns = self.form(call.args[0]), shape_of(call)[-1]
         rows, depth = shape_of(x)
-        chosen = self._choose(Product(rows, depth, columns)) if dtype_of(call) == "float32" else None
+        chosen = self._choose(Product(rows, depth, columns, dtype=dtype_of(call)))
         tile = chosen.tile if chosen else gemm.choose_tile(rows, columns, dtype_of(call))
         packed, offset = panels(self, weights, lambda it: it, functools.partial(gemm.pack, columns=tile.columns))
         x = fitting(self, x, packed)
@@ -88,7 +88,7 @@ class _Products(Holder):
         if left[:-2] != right[:-2] or columns % 4:
             return None
         batch = math.prod(left[:-2])
-        chosen = self._choose(Batched(batch, left[-2], left[-1], columns)) if dtype_of(call) == "float32" else None
+        chosen = self._choose(Batched(batch, left[-2], left[-1], columns, dtype=dtype_of(call)))
         tile = chosen.tile if chosen else gemm.choose_tile(left[-2], columns, dtype_of(call), dividing=True)
         x, y = (self.reshaped(self.rewritten(it), (batch, *shape_of(it)[-2:])) for it in call.args)
         return self.reshaped(self.call_te("batched", gemm.batched, x, y, tile), shape_of(call))
