@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,84 @@ def test_products_of_dequantised_tensors_are_products_of_integers(
     assert dots(module) > 0
     stored = next(it for it in its.graph.initializer if it.name == "w_q")
     assert len(module.params) < 1.3 * len(stored.raw_data) + 1024
+
+
+def layer(x: str, w: str, y: str, quantisation: Sequence[str], **window: object) -> list[onnx.NodeProto]:
+    """A convolution of what is dequantised as ``x``, quantised and dequantised again."""
+    return [
+        helper.make_node("DequantizeLinear", [f"{w}_q", "ws"], [w]),
+        helper.make_node("Conv", [x, w], [f"{y}_f"], **window),
+        helper.make_node("QuantizeLinear", [f"{y}_f", *quantisation], [f"{y}_q"]),
+        helper.make_node("DequantizeLinear", [f"{y}_q", *quantisation], [y]),
+    ]
+
+
+def fire() -> onnx.ModelProto:
+    """Two convolutions of one tensor, put together and pooled, then another, of scales with which floats are exact."""
+    near, far = ("s", "z"), ("t", "n")
+    known = {
+        "ws": np.array(2**-5, "float32"),
+        "s": np.array(2**-3, "float32"),
+        "z": np.array(7, "uint8"),
+        "t": np.array(0.5, "float32"),
+        "n": np.array(-100, "int8"),
+        "v_q": whole("int8", 8, 16, 3, 3),
+        "w_q": whole("int8", 12, 16, 3, 3),
+        "u_q": whole("int8", 8, 20, 1, 1),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", *near], ["x_q"]),
+        helper.make_node("DequantizeLinear", ["x_q", *near], ["x_d"]),
+        *layer("x_d", "v", "a", near, pads=[1, 1, 1, 1]),
+        *layer("x_d", "w", "b", far, pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["a", "b"], ["c_f"], axis=1),
+        helper.make_node("QuantizeLinear", ["c_f", *far], ["c_q"]),
+        helper.make_node("DequantizeLinear", ["c_q", *far], ["c"]),
+        helper.make_node("MaxPool", ["c"], ["p_f"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("QuantizeLinear", ["p_f", *far], ["p_q"]),
+        helper.make_node("DequantizeLinear", ["p_q", *far], ["p"]),
+        *layer("p", "u", "y", near),
+    ]
+    outputs = {"y": ("float32", [1, 8, 5, 4]), "p": ("float32", [1, 20, 5, 4])}
+    return model(nodes, {"x": ("float32", [1, 16, 9, 8])}, outputs, known, 21)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_what_is_quantised_is_put_together_and_pooled_as_integers(
+    platform: str, laboratory: Laboratory, tmp_path: Path
+) -> None:
+    its = fire()
+    module = made(its, tmp_path, PLATFORMS[platform])
+    inputs = {"x": 4 * RANDOM.standard_normal((1, 16, 9, 8)).astype("float32")}
+    for found, wanted in zip(laboratory.run(module, inputs), ReferenceEvaluator(its).run(None, inputs), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    graph = json.loads((tmp_path / "model.graph.json").read_text())
+    dtypes = graph["attrs"]["dltype"][1]
+    moved = {
+        name: dtypes[graph["node_row_ptr"][index]]
+        for index, it in enumerate(graph["nodes"])
+        for name in ("concatenate", "max_pool")
+        if name in it["name"]
+    }
+    assert moved == {"concatenate": "int16", "max_pool": "int16"}
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize(("dtype", "zero"), [("uint8", 0), ("uint8", 131), ("int8", -128), ("int8", 5)])
+def test_what_is_quantised_is_rounded_to_even_and_saturated(
+    dtype: str, zero: int, platform: str, laboratory: Laboratory, tmp_path: Path
+) -> None:
+    known = {"s": np.array(0.25, "float32"), "z": np.array(zero, dtype)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    x = np.concatenate([np.arange(-600, 600) / 8, [1e9, -1e9, np.inf, -np.inf, 1e-40, -0.0, 8e37]]).astype("float32")
+    its = model(nodes, {"x": ("float32", [x.size])}, {"y": ("float32", [x.size])}, known, 21)
+    (found,) = laboratory.run(made(its, tmp_path, PLATFORMS[platform]), {"x": x})
+    limits = np.iinfo(dtype)
+    wanted = (np.clip(np.rint(x / np.float32(0.25)), limits.min - zero, limits.max - zero) * 0.25).astype("float32")
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_sums_that_int32_does_not_hold_stay_floats(laboratory: Laboratory, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from onnx_wasm.compiler.graph.fold_constants import fold_constants
 from onnx_wasm.compiler.graph.integer_products import integer_products
 from onnx_wasm.compiler.graph.lines import lines_as_pictures
 from onnx_wasm.compiler.graph.products import matrix_products
+from onnx_wasm.compiler.graph.rounding import rounding
 from onnx_wasm.compiler.graph.simplify import simplify
 from onnx_wasm.compiler.schedules import schedule_kernels
 from onnx_wasm.tuning import Choose, Kernel
@@ -63,6 +64,7 @@ def _graph(choose: Choose) -> tuple[Pass, ...]:
         rt.DeadCodeElimination(),
         _as_pass(channels_last, choose),
         _as_pass(matrix_products, choose),
+        _as_pass(rounding),
     )
 
 

@@ -1,7 +1,8 @@
 """Products of dequantised tensors become products of the integers that they were made of, and one factor behind.
 
 In a model with QuantizeLinear and DequantizeLinear around operators on floats, (x − zero) · scale is summed as floats;
-here it is summed as the integers that it is made of, exactly.
+here it is summed as the integers that it is made of, exactly. What is quantised and then dequantised is an int16 in
+between, less its zero point; so are its parts, if it is a concatenation, and what it is the largest of.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tvm
 from tvm import relax
 from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 
+from onnx_wasm.compiler.graph.quantisation import Quantisation, quantised_by
 from onnx_wasm.compiler.graph.rewriter import Rewriter, array_of, constant, dtype_of, is_constant, shape_of
 from onnx_wasm.compiler.graph.stored import Stored
 
@@ -24,6 +26,7 @@ _LARGEST = 255
 _MATRIX = 2
 
 
+_MOST = "relax.nn.max_pool2d"
 _MOVING = frozenset(f"relax.{name}" for name in ("expand_dims", "nn.pad", "permute_dims", "reshape", "squeeze"))
 
 
@@ -51,10 +54,12 @@ class _IntegerProducts(Rewriter):
         self.rules = {
             "relax.nn.conv2d": self._convolution,
             "relax.matmul": self._matmul,
+            "relax.multiply": self._read_again,
             **dict.fromkeys(("relax.astype", "relax.reshape", "relax.subtract"), self._once),
         }
         self._made: dict[Hashable, relax.Expr] = {}
         self._known: dict[relax.Expr, Quantised | None] = {}
+        self._centred: dict[tuple[relax.Expr, Quantisation], relax.Expr] = {}
 
     def _convolution(self, call: relax.Call) -> relax.Expr | None:
         picture, weights, how = self._quantised(call.args[0]), self.stored(call.args[1]), call.attrs
@@ -91,6 +96,13 @@ class _IntegerProducts(Rewriter):
         total = R.matmul(x.integers, y.integers, out_dtype="int32")
         return self._scaled(total, x.scale, y.scale)
 
+    def _read_again(self, call: relax.Call) -> relax.Expr | None:
+        """Of what stays integers, floats are made where something reads them."""
+        if dtype_of(call) != "float32" or self._kept(call) is None:
+            return None
+        its = self._dequantised(call)
+        return None if its is None else self.emit(R.multiply(self.emit(R.astype(its.integers, "float32")), its.scale))
+
     def _once(self, call: relax.Call) -> relax.Expr | None:
         """What several products read, less its zero point, comes once for each of them."""
         if dtype_of(call) != "int16":
@@ -104,7 +116,7 @@ class _IntegerProducts(Rewriter):
     def _quantised(self, expression: relax.Expr) -> Quantised | None:
         """What a tensor of the original function is made of, if it is dequantised."""
         if expression not in self._known:
-            call = self._call(expression)
+            call = self.call_of(expression)
             self._known[expression] = None if call is None else self._moved(call) or self._dequantised(call)
         return self._known[expression]
 
@@ -117,12 +129,55 @@ class _IntegerProducts(Rewriter):
             return None
         return Quantised(self.emit(relax.Call(call.op, [source.integers, *call.args[1:]], call.attrs)), source.scale)
 
+    def _kept(self, call: relax.Call) -> tuple[relax.Expr, Quantisation] | None:
+        """What a call dequantises that was quantised with the same zero point, and how that was."""
+        if not _is_number(call.args[1]):
+            return None
+        read, zero = self.call_of(call.args[0]), 0.0
+        if read is not None and read.op.name == "relax.subtract" and _is_number(read.args[1]):
+            zero, read = float(array_of(read.args[1]).item()), self.call_of(read.args[0])
+        if read is None or read.op.name != "relax.astype":
+            return None
+        found = quantised_by(self, read.args[0])
+        return found if found is not None and found[1].zero == zero else None
+
+    def _integers(self, expression: relax.Expr, how: Quantisation) -> relax.Expr:
+        """A tensor of floats as int16: what its bytes are less their zero point."""
+        key = expression, how
+        if key not in self._centred:
+            self._centred[key] = self.emit(self._quantise(expression, how))
+        return self._centred[key]
+
+    def _quantise(self, expression: relax.Expr, how: Quantisation) -> relax.Expr:
+        call = self.call_of(expression)
+        moved = None if call is None else self._moved_before(call, how)
+        if moved is not None:
+            return moved
+        value = self.rewritten(expression)
+        scaled = value if how.scale == 1 else self.emit(R.divide(value, relax.const(how.scale, "float32")))
+        least, most = how.bounds
+        return R.astype(self.emit(R.clip(self.emit(R.round(scaled)), least, most)), "int16")
+
+    def _moved_before(self, call: relax.Call, how: Quantisation) -> relax.Expr | None:
+        """What comes to the same if what a call reads is quantised first; None if nothing is known to."""
+        name = call.op.name
+        if (name in _MOVING and (name != "relax.nn.pad" or _pads_zeros(call))) or name == _MOST:
+            return relax.Call(call.op, [self._integers(call.args[0], how), *call.args[1:]], call.attrs)
+        if name == "relax.concat" and isinstance(call.args[0], relax.Tuple):
+            return R.concat([self._integers(it, how) for it in call.args[0].fields], axis=call.attrs.axis)
+        kept = self._kept(call) if name == "relax.multiply" else None
+        if kept is None or kept[1] != how or float(array_of(call.args[1]).item()) != how.scale:
+            return None
+        return self._integers(*kept)
+
     def _dequantised(self, call: relax.Call) -> Quantised | None:
         if call.op.name != "relax.multiply" or not _is_single(call.args[1]):
             return None
-        read, zero = self._call(call.args[0]), None
+        if (kept := self._kept(call)) is not None:
+            return Quantised(self._integers(*kept), self._single(call.args[1]))
+        read, zero = self.call_of(call.args[0]), None
         if read is not None and read.op.name == "relax.subtract":
-            subtracted, read = read.args[1], self._call(read.args[0])
+            subtracted, read = read.args[1], self.call_of(read.args[0])
             zero = None if read is None else self._zero(subtracted, dtype_of(read.args[0]))
             read = None if zero is None else read
         if read is None or read.op.name != "relax.astype" or dtype_of(read.args[0]) not in _BYTES:
@@ -139,17 +194,12 @@ class _IntegerProducts(Rewriter):
         value = self._single(expression)
         if is_constant(value):
             return constant(array_of(value).astype("int16")) if _is_of(array_of(value), dtype) else None
-        read = self._call(expression)
+        read = self.call_of(expression)
         if read is not None and read.op.name == "relax.reshape":
-            read = self._call(read.args[0])
+            read = self.call_of(read.args[0])
         if read is None or read.op.name != "relax.astype" or dtype_of(read.args[0]) != dtype:
             return None
         return self.emit(R.astype(value, "int16"))
-
-    def _call(self, expression: relax.Expr) -> relax.Call | None:
-        """What a variable is bound to, if that is a call of an operator."""
-        value = self.definitions.get(expression) if isinstance(expression, relax.Var) else None
-        return value if isinstance(value, relax.Call) and hasattr(value.op, "name") else None
 
     def _scaled(self, total: relax.Expr, scale: relax.Expr, factor: relax.Expr) -> relax.Expr:
         total = self.emit(R.astype(self.emit(total), "float32"))
@@ -179,6 +229,11 @@ def _pads_zeros(call: relax.Call) -> bool:
 
 def _is_single(expression: relax.Expr) -> bool:
     return bool(np.prod(shape_of(expression), dtype=int) == 1)
+
+
+def _is_number(expression: relax.Expr) -> bool:
+    """Whether a tensor has one element, and that is known."""
+    return is_constant(expression) and _is_single(expression)
 
 
 def _is_of(zero: np.ndarray, dtype: str) -> bool:

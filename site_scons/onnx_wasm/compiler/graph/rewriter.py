@@ -14,9 +14,9 @@ from tvm.relax import op as R  # noqa: N812 - TVM's own abbreviation
 from onnx_wasm.compiler.graph.stored import Stored, read_by, reads
 from onnx_wasm.compiler.schedules import RULE
 
-INJECTIVE, ANCHOR, OPAQUE = 2, 4, 8
-"""How a kernel may be fused: with others that move data, with elementwise ones after it, or not at all (TVM's
-``OpPatternKind``)."""
+ELEMENTWISE, INJECTIVE, ANCHOR, OPAQUE = 0, 2, 4, 8
+"""How a kernel may be fused: with all before it, with others that move data, with elementwise ones after it, or not at
+all (TVM's ``OpPatternKind``)."""
 
 
 class Rewriter:
@@ -90,6 +90,18 @@ class Rewriter:
         if expression not in self._stored:
             self._stored[expression] = self._read_by(self.definitions.get(expression))
         return self._stored[expression]
+
+    def call_of(self, expression: relax.Expr, operator: str = "") -> relax.Call | None:
+        """What a variable of the original function is bound to, if that is a call of an operator.
+
+        Args:
+            expression: The variable.
+            operator: The operator's name; any if it is empty.
+        """
+        value = self.definitions.get(expression) if isinstance(expression, relax.Var) else None
+        if not isinstance(value, relax.Call) or not hasattr(value.op, "name"):
+            return None
+        return value if operator in ("", value.op.name) else None
 
     def _read_by(self, call: relax.Expr | None) -> Stored | None:
         if not isinstance(call, relax.Call) or not reads(call):
