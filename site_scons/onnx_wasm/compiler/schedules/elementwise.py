@@ -32,10 +32,13 @@ def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]]:
 
 def _nest(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> bool:
     """Schedules a block; whether it is done, or so small that it does not matter."""
+    whole = sch.get_loops(block)
+    if not whole:
+        return True  # a number
     its = walk(sch.get(block))
     loops = [
         part
-        for loop, factors in zip(sch.get_loops(block), its.factors, strict=True)
+        for loop, factors in zip(whole, its.factors, strict=True)
         for part in (sch.split(loop, list(factors)) if len(factors) > 1 else [loop])
     ]
     kept = [index for index, loop in enumerate(loops) if extent(sch, loop) > 1]
