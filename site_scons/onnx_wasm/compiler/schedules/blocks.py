@@ -8,6 +8,9 @@ from tvm import s_tir, sym, tirx
 LANES = 4
 """The number of 32-bit elements in a vector register."""
 
+APART = "pragma_loop_partition_hint"
+"""TVM's annotation of a loop that is to be several, one for each way its conditions go."""
+
 _MOST_WRITTEN_OUT = 1024
 """Elements of a nest of loops above which it is not written out."""
 
@@ -111,6 +114,15 @@ def vectorize(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, *, unroll: 
     if unroll:
         schedule.unroll(outer)
     return True
+
+
+def whole_apart(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, count: int, step: int) -> None:
+    """Makes a loop of its own of the last turn, if ``count`` elements in steps of ``step`` leave it incomplete.
+
+    TVM divides the condition by common factors, and then does not find by itself where it turns.
+    """
+    if count % step and count > step:
+        schedule.loop_partition(loop, [count // step, None])
 
 
 def write_out(schedule: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from tvm import s_tir
 
-from onnx_wasm.compiler.schedules.blocks import LANES, blocks, extent, inline_all_but, name, outputs, simplified
+from onnx_wasm.compiler.schedules.blocks import APART, LANES, blocks, extent, inline_all_but, name, outputs, simplified
 from onnx_wasm.compiler.schedules.indices import Walk, walk
 
 _FEW = 1 << 16
@@ -18,8 +19,8 @@ _SHORT = 8
 _LONG = 8
 """A loop that is worth a vector and a rest."""
 
-_APART = "pragma_loop_partition_hint"
-"""TVM's annotation of a loop that is to be several, one for each way its conditions go."""
+_MANY = 16
+"""More parts of a loop than are written."""
 
 
 def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]]:
@@ -70,11 +71,27 @@ def _in_vectors(sch: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV], kept: l
         return False
     vectors, lane = sch.split(loop, [None, LANES])
     sch.vectorize(lane)
-    if count % LANES or last in its.asked:
-        sch.annotate(vectors, _APART, 1)
+    parts = _parts(its.ends, count)
+    if 1 < len(parts) <= _MANY:
+        sch.loop_partition(vectors, parts)
+    elif last in its.asked:
+        sch.annotate(vectors, APART, 1)
     else:
         _apart(sch, loops, outer, its)
     return True
+
+
+def _parts(ends: frozenset[int], count: int) -> list[int | None]:
+    """How many vectors there are between those in which conditions turn; none if they turn between vectors only.
+
+    TVM divides conditions by common factors, and then no longer finds where they turn within a vector.
+    """
+    inside = {end for end in (*ends, count) if 0 < end <= count}
+    if all(end % LANES == 0 for end in inside):
+        return []
+    vectors = math.ceil(count / LANES)
+    starts = sorted({0, *(at for end in inside for at in (end // LANES, math.ceil(end / LANES)) if at < vectors)})
+    return [*(after - before for before, after in itertools.pairwise(starts)), None]
 
 
 def _goes_on(outer: int, inner: int, count: int, its: Walk) -> bool:
@@ -101,7 +118,7 @@ def _in_squares(sch: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV], along: 
     sch.reorder(vectors, lines, line, lane)
     for loop, whole in zip((lines, vectors), wholes, strict=True):
         if whole % LANES:
-            sch.annotate(loop, _APART, 1)
+            sch.annotate(loop, APART, 1)
     sch.unroll(line)
     sch.vectorize(lane)
     return True
@@ -111,4 +128,4 @@ def _apart(sch: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV], outer: list[
     """Makes several loops of the innermost one that conditions depend on."""
     asked = [it for it in outer if it in its.asked]
     if asked:
-        sch.annotate(loops[asked[-1]], _APART, 1)
+        sch.annotate(loops[asked[-1]], APART, 1)

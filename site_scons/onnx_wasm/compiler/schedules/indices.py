@@ -21,11 +21,13 @@ class Walk:
         steps: For each tensor that it reads, how many elements further a step of each of these loops is; None where
             only a run knows. Those of what it writes come first.
         asked: Which of these loops its conditions depend on.
+        ends: Where along the last loop conditions turn.
     """
 
     factors: tuple[tuple[int, ...], ...]
     steps: tuple[tuple[int, ...] | None, ...]
     asked: frozenset[int]
+    ends: frozenset[int]
 
 
 def walk(block: tirx.SBlock) -> Walk:
@@ -64,13 +66,10 @@ def walk(block: tirx.SBlock) -> Walk:
             return None
         return tuple(int(it) for it in found[:-1])
 
-    asked = {
-        index
-        for condition in conditions
-        for index, digit in enumerate(digits)
-        if _reads(analyzer.simplify(_with(condition, numbers)), digit)
-    }
-    return Walk(factors, tuple(steps(*access) for access in accesses), frozenset(asked))
+    conditions = [analyzer.simplify(_with(condition, numbers)) for condition in conditions]
+    asked = {index for it in conditions for index, digit in enumerate(digits) if _reads(it, digit)}
+    ends = {end for it in conditions for end in _ends(it, digits[-1])}
+    return Walk(factors, tuple(steps(*access) for access in accesses), frozenset(asked), frozenset(ends))
 
 
 def _with(expression: tirx.Expr, numbers: Mapping[tirx.Var, tirx.Expr]) -> tirx.Expr:
@@ -82,6 +81,20 @@ def _reads(expression: tirx.Expr, variable: tirx.Var) -> bool:
     found: list[bool] = []
     tvm_ffi.structural_walk(expression, ((tirx.Var, lambda it: found.append(variable.same_as(it))),))
     return any(found)
+
+
+def _ends(condition: tirx.Expr, digit: tirx.Var) -> set[int]:
+    """Where a condition on one variable turns: the first number for which it is another than for that before."""
+    found: set[int] = set()
+
+    def visit(node: tirx.LT | tirx.LE) -> None:
+        steps = [it for it in sym.detect_linear_equation(node.a - node.b, [digit]) if isinstance(it, tirx.IntImm)]
+        if len(steps) == 2 and abs(int(steps[0])) == 1:
+            step, start = map(int, steps)
+            found.add(-start * step + (0 if isinstance(node, tirx.LT) == (step == 1) else 1))
+
+    tvm_ffi.structural_walk(condition, (((tirx.LT, tirx.LE), visit),))
+    return found
 
 
 def _cuts(body: tirx.Stmt, it: tirx.IterVar) -> set[int]:

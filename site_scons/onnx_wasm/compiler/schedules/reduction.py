@@ -1,10 +1,23 @@
-"""The rule for what else accumulates: sums along the last axis in vector lanes, the rest as it stands."""
+"""The rule for what else accumulates: in vector lanes, along what is summed or beside each other."""
 
 from __future__ import annotations
 
+import math
+
 from tvm import s_tir
 
-from onnx_wasm.compiler.schedules.blocks import LANES, blocks, extent, is_reduction, name, split_axes, vectorize
+from onnx_wasm.compiler.schedules.blocks import (
+    LANES,
+    blocks,
+    extent,
+    is_reduction,
+    name,
+    outputs,
+    split_axes,
+    vectorize,
+    whole_apart,
+)
+from onnx_wasm.compiler.schedules.indices import walk
 
 _WIDE = 16
 
@@ -13,21 +26,76 @@ def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]] | None:
     """Schedules a kernel with reductions that no rule before this one took."""
     if not any(is_reduction(sch, block) for block in blocks(sch)):
         return None
+    _inline(sch)
     left = []
     for block in blocks(sch):
-        if is_reduction(sch, block):
-            left += [] if _in_lanes(sch, block) else [name(sch, block)]
-        elif loops := sch.get_loops(block):
-            vectorize(sch, loops[-1])
+        if not is_reduction(sch, block):
+            _in_vectors(sch, block)
+        elif not (_beside(sch, block) or _in_lanes(sch, block)):
+            left.append(name(sch, block))
     return sch, left
 
 
-def _in_lanes(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> bool:
-    _, reduced = split_axes(sch, block)
-    if len(reduced) != 1 or extent(sch, reduced[0]) % LANES:
+def _inline(sch: s_tir.Schedule) -> None:
+    """Computes where it is used what is used once, by one block, for each element."""
+    kept = outputs(sch)
+    for block in blocks(sch):
+        consumers = sch.get_consumers(block)
+        if name(sch, block) in kept or is_reduction(sch, block) or len(consumers) != 1:
+            continue
+        if _steps(sch, block) >= _steps(sch, consumers[0]):
+            sch.compute_inline(block)
+
+
+def _steps(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> int:
+    return math.prod(extent(sch, loop) for loop in sch.get_loops(block))
+
+
+def _in_vectors(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> None:
+    loops = sch.get_loops(block)
+    if not loops or vectorize(sch, loops[-1]) or extent(sch, loops[-1]) < _WIDE:
+        return
+    count = extent(sch, loops[-1])
+    vectors, lane = sch.split(loops[-1], [None, LANES])
+    sch.vectorize(lane)
+    whole_apart(sch, vectors, count, LANES)
+
+
+def _beside(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> bool:
+    """Accumulates neighbouring results in the lanes, if they are what stands in sequence."""
+    spatial, reduced = split_axes(sch, block)
+    if not spatial or extent(sch, spatial[-1]) % LANES:
         return False
-    lanes = _WIDE if extent(sch, reduced[0]) % _WIDE == 0 else LANES
-    _, inner = sch.split(reduced[0], [None, lanes])
+    its = walk(sch.get(block))
+    last = len(spatial) - 1
+    if any(len(factors) > 1 for factors in its.factors) or any(
+        it is None or it[last] not in (0, 1) for it in its.steps
+    ):
+        return False
+    if not all(it[last] == 1 for it in its.steps if it is not None and any(it[len(spatial) :])):
+        return False
+    results, lanes = sch.split(spatial[-1], [None, _WIDE if extent(sch, spatial[-1]) % _WIDE == 0 else LANES])
+    sch.reorder(*spatial[:-1], results, *reduced, lanes)
+    vectorize(sch, lanes, unroll=True)
+    start = sch.decompose_reduction(block, reduced[0])
+    vectorize(sch, sch.get_loops(start)[-1], unroll=True)
+    return True
+
+
+def _in_lanes(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> bool:
+    """Accumulates parts of each result in the lanes, and then those."""
+    _, reduced = split_axes(sch, block)
+    along = sch.fuse(*reduced) if len(reduced) > 1 else reduced[0]
+    count = extent(sch, along)
+    if count % LANES and (count < _WIDE or len(sch.get(block).writes) > 1):
+        return False  # of several results that come together TVM names each once: there can be no rest of such a loop
+    lanes = LANES if count % LANES == 0 and count % _WIDE else _WIDE
+    vectors, inner = sch.split(along, [None, lanes])
     partial = sch.rfactor(inner, 0)
-    vectorize(sch, sch.get_loops(partial)[-1], unroll=True)
+    *_, vectors, inner = sch.get_loops(partial)
+    vectorize(sch, inner, unroll=True)
+    if count % lanes:
+        start = sch.decompose_reduction(partial, vectors)
+        vectorize(sch, sch.get_loops(start)[-1], unroll=True)
+        whole_apart(sch, vectors, count, lanes)
     return True
