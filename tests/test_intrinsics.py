@@ -8,9 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import tvm
+import tvm_ffi
 from tvm import s_tir, te, tirx
 
-from onnx_wasm.compiler import intrinsics
+from onnx_wasm.compiler import intrinsics, targets
+from onnx_wasm.compiler.kernels import as_c_functions
+from onnx_wasm.compiler.schedules import schedule_kernels
+from onnx_wasm.platforms import WEB
 
 COUNT = 1 << 16
 EDGES = [0, -0.0, math.inf, -math.inf, math.nan, 1, -1, 88.7, 88.8, -87.3, -104, 1e-45, 3e38, 0.5, 2, 4, -4]
@@ -32,6 +36,22 @@ def evaluated(function: Callable[..., tirx.Expr], *arguments: np.ndarray) -> np.
     output = tvm.runtime.tensor(np.zeros(COUNT, "float32"))
     kernel(*map(tvm.runtime.tensor, arguments), output)
     return output.numpy()
+
+
+@pytest.mark.parametrize("function", [tirx.exp, tirx.log, tirx.tanh, tirx.sigmoid, tirx.erf])
+def test_each_runs_in_lanes(function: Callable[..., tirx.Expr]) -> None:
+    """What TVM does not know to run in lanes, it takes apart into scalars."""
+    intrinsics.register()
+    shape = (tirx.const(64, "int64"),)
+    x = te.placeholder(shape, "float32", "x")
+    kernel = te.create_prim_func([x, te.compute(shape, lambda i: function(x[i]), name="result")])
+    target = targets.wasm_target(WEB, 3)
+    with target:
+        scheduled = schedule_kernels(tvm.IRModule({"kernel": kernel}))
+        lowered = as_c_functions(scheduled, target)["kernel"].function
+    stores = list[tirx.BufferStore]()
+    tvm_ffi.structural_walk(lowered.body, ((tirx.BufferStore, stores.append),))
+    assert [str(it.value.ty.dtype) for it in stores] == ["float32x4"]
 
 
 def samples(low: float, high: float, seed: int = 0) -> np.ndarray:

@@ -23,6 +23,8 @@ _WIDEN, _NARROW = "tirx.onnx_wasm_widen", "tirx.onnx_wasm_narrow"
 _SPREAD, _DOT = "tirx.onnx_wasm_spread", "tirx.onnx_wasm_dot"
 _LEVEL = 120  # above TVM's own lowering for LLVM
 _PURE = 1  # CallEffectKind::kPure in TVM
+_SHIFT = 1.5 * 2.0**23
+"""Added to a small float32, it rounds it to a whole number, which the lowest bits of the sum are."""
 
 
 @functools.cache
@@ -38,6 +40,7 @@ def register() -> None:
     }
     for name, function in functions.items():
         tirx.register_intrin_lowering(f"tirx.{name}", target="llvm", f=_for_float32(function), level=_LEVEL)
+    tvm.ir.register_op_attr("tirx.erf", "TVectorizable", True)  # TVM has this of the others
     own = {
         _WIDEN: _for_halves(_widen),
         _NARROW: _for_halves(_narrow),
@@ -128,11 +131,13 @@ def _narrow(x: tirx.Expr) -> tirx.Expr:
 def _exp(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
     """The exponential: 2ⁿ · e^r with x = n·ln 2 + r and |r| ≤ ½ ln 2."""
     clamped = bound(tirx.max(tirx.min(x, _f(x, 89.0)), _f(x, -88.0)))
-    n = bound(tirx.nearbyint(clamped * _f(x, 1 / math.log(2))))
+    shifted = bound(clamped * _f(x, 1 / math.log(2)) + _f(x, _SHIFT))
+    n = bound(shifted - _f(x, _SHIFT))
     r = bound(clamped - n * _f(x, 0.693359375) + n * _f(x, 2.12194440e-4))
     series = (0.5, 0.166666657, 0.0416662954, 0.00833349675, 0.00139446568, 0.000197903428)
     mantissa = _polynomial(series, r) * (r * r) + r + _f(x, 1)
-    result = tirx.reinterpret(_dtype(x), tirx.reinterpret(_int(x), mantissa) + (n.astype(_int(x)) << _i(x, 23)))
+    exponent = tirx.reinterpret(_int(x), shifted) << _i(x, 23)
+    result = tirx.reinterpret(_dtype(x), tirx.reinterpret(_int(x), mantissa) + exponent)
     result = tirx.Select(x < _f(x, -87.33654), _f(x, 0), result)
     return tirx.Select(x <= _f(x, 88.72283), result, x + _special(x, math.inf))  # NaN stays
 
