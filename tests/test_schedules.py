@@ -204,3 +204,28 @@ def test_reductions_along_several_axes_are_exact_enough(
     node = helper.make_node("ReduceMean", ["x"], ["y"], axes=axes)
     its = model([node], {"x": (F, [2, 5, 6, 12])}, {"y": (F, None)})
     assert rules(onnx.shape_inference.infer_shapes(its), "with vectors", laboratory, tmp_path)
+
+
+@pytest.mark.parametrize(("operator", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_what_walks_steps_is_written_as_it_runs(
+    operator: str, gates: int, laboratory: Laboratory, tmp_path: Path
+) -> None:
+    """One product for all steps, then their walk."""
+    node = helper.make_node(operator, ["x", "w", "r"], ["y"], hidden_size=24)
+    its = one(node, 5, 1, 12, w=drawn(1, gates * 24, 12), r=drawn(1, gates * 24, 24) / 5)
+    kinds = [it.get("rule") for it in rules(its, "with vectors", laboratory, tmp_path)]
+    assert kinds.count("gemm") == kinds.count("recurrent") == 1
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "int64", "float64"])
+def test_elements_of_every_width_are_moved(dtype: str, laboratory: Laboratory, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Concat", ["x", "z"], ["a"], axis=1),
+        helper.make_node("Transpose", ["a"], ["y"], perm=[2, 0, 1]),
+    ]
+    its = model(nodes, {"x": (dtype, [3, 9, 21]), "z": (dtype, [3, 30, 21])}, {"y": (dtype, [21, 3, 39])})
+    onnx.save(its, tmp_path / "it.onnx")
+    made = compiled(tmp_path / "it.onnx", tmp_path, "it", WASI)
+    x, z = (RANDOM.integers(0, 2 if dtype == "bool" else 100, (3, count, 21)).astype(dtype) for count in (9, 30))
+    (found,) = laboratory.run(made, {"x": x, "z": z})
+    np.testing.assert_array_equal(found, np.concatenate([x, z], axis=1).transpose(2, 0, 1))

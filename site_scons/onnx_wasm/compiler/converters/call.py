@@ -13,6 +13,7 @@ from tvm.ir import GenericConst
 
 from onnx_wasm.compiler.frontend.graph import Node, TensorType
 from onnx_wasm.compiler.frontend.refusal import Refusal
+from onnx_wasm.compiler.schedules import RULE
 
 _INJECTIVE, _OPAQUE = 2, 8  # TVM's OpPatternKind
 
@@ -75,6 +76,7 @@ class Call:
         name: str = "",
         alone: bool = False,
         injective: bool = False,
+        rule: str = "",
     ) -> relax.Var:
         """Binds a call of a kernel of its own.
 
@@ -85,10 +87,15 @@ class Call:
             alone: Whether it must not be fused with what reads its result, and be computed once for each reader.
             injective: Whether it only puts elements elsewhere, and may be fused with what makes them: TVM does not see
                 it where a run computes the places.
+            rule: What its loops were written by, if they stand as they are to run.
         """
         hint = name or self.node.proto.op_type.lower()
-        attributes = {"op_pattern": _OPAQUE if alone else _INJECTIVE} if alone or injective else None
-        return self.builder.emit_te(compute, *tensors, primfunc_name_hint=hint, primfunc_attrs=attributes)
+        attributes: dict[str, int | str] = {}
+        if alone or injective:
+            attributes["op_pattern"] = _OPAQUE if alone else _INJECTIVE
+        if rule:
+            attributes[RULE] = rule
+        return self.builder.emit_te(compute, *tensors, primfunc_name_hint=hint, primfunc_attrs=attributes or None)
 
 
 def constant(value: np.ndarray) -> GenericConst:

@@ -160,7 +160,7 @@ def _kernel(call: Call, cell: Cell, layer: _Layer, operands: Mapping[str, relax.
     def write(*buffers: Any) -> None:
         _walk(cell, layer, dict(zip(names, buffers, strict=True)))
 
-    made = call.kernel(lambda *it: in_order(list(results.values()), write, *it), *operands.values())
+    made = call.kernel(lambda *it: in_order(list(results.values()), write, *it), *operands.values(), rule="recurrent")
     return [call.emit(relax.TupleGetItem(made, index)) for index in range(1 + states)]
 
 
