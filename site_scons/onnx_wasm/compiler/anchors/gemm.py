@@ -21,7 +21,7 @@ from onnx_wasm.tuning import Tile
 
 GEMM = "gemm"
 
-# By width, the height of a tile and its speed, as a share of the quickest's: vectors as measured in V8 on Zen 3,
+# By width, the height of a tile and its speed, as a share of the quickest's: vectors as measured in V8 on Zen 4,
 # scalars in instructions. Products that are not fused with their sums need registers too: with them, 3 × 12 is half as
 # quick.
 _VECTORS = {16: (2, 1.0), 12: (2, 0.95), 8: (4, 0.97), 4: (7, 0.75)}
