@@ -543,3 +543,24 @@ def test_convolutions_over_lines_are_scheduled_as_those_over_pictures(workshop: 
     rules = [node["attrs"].get("rule") for node in workshop.graph(proto)["nodes"] if node["op"] == "tvm_op"]
     assert rules.count("gemm") == 2
     assert rules.count("channels") == 2
+
+
+def test_convolutions_over_volumes_are_products(workshop: Workshop) -> None:
+    random = np.random.default_rng(4)
+    weights = {
+        "w1": random.standard_normal((8, 3, 3, 2, 3)).astype("float32"),
+        "b1": random.standard_normal(8).astype("float32"),
+        "w2": random.standard_normal((12, 4, 2, 3, 3)).astype("float32"),
+        "w3": random.standard_normal((5, 12, 1, 1, 1)).astype("float32"),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], pads=[2, 0, 1, 1, 1, 0], strides=[2, 1, 2]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["c"], group=2, dilations=[3, 1, 2], pads=[1, 1, 0, 1, 1, 0]),
+        helper.make_node("Conv", ["c", "w3"], ["y"], strides=[2, 1, 1]),
+    ]
+    proto = model(nodes, {"x": (F, [2, 3, 9, 7, 11])}, {"y": (F, [2, 5, 2, 6, 2])}, weights)
+    check(workshop, proto, "aot")
+    rules = [node["attrs"].get("rule") for node in workshop.graph(proto)["nodes"] if node["op"] == "tvm_op"]
+    assert rules.count("gemm") == 3
+    assert None not in rules

@@ -18,6 +18,7 @@ from onnx_wasm.compiler.graph.lines import lines_as_pictures
 from onnx_wasm.compiler.graph.products import matrix_products
 from onnx_wasm.compiler.graph.rounding import rounding
 from onnx_wasm.compiler.graph.simplify import simplify
+from onnx_wasm.compiler.graph.volumes import volumes_as_pictures
 from onnx_wasm.compiler.schedules import schedule_kernels
 from onnx_wasm.tuning import Choose, Kernel
 
@@ -61,6 +62,7 @@ def _graph(choose: Choose) -> tuple[Pass, ...]:
         _as_pass(fold_batch_norm),
         _as_pass(integer_products),
         _as_pass(lines_as_pictures),
+        _as_pass(volumes_as_pictures),
         rt.DeadCodeElimination(),
         _as_pass(channels_last, choose),
         _as_pass(matrix_products, choose),
