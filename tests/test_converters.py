@@ -175,6 +175,13 @@ CASES: dict[str, Callable[[], Case]] = {
         *("ConvTranspose", floats(2, 4, 5, 4), floats(4, 3, 3, 2), floats(3)),
         strides=[2, 3], pads=[1, 0, 0, 1], output_padding=[1, 0],
     ),
+    "hyperbolic cosines, as many as fill vectors": lambda: Case("Cosh", floats(3, 8)),
+    "hyperbolic sines, as many as fill vectors": lambda: Case("Sinh", floats(3, 8)),
+    "exponentials of doubles": lambda: Case("Exp", floats(3, 8, dtype="float64")),
+    "logarithms of doubles": lambda: Case("Log", np.abs(floats(3, 8, dtype="float64"))),
+    "powers of doubles": lambda: Case("Pow", np.abs(floats(8, dtype="float64")), floats(8, dtype="float64")),
+    "sigmoids of doubles": lambda: Case("Sigmoid", floats(3, 8, dtype="float64")),
+    "tanh of doubles": lambda: Case("Tanh", floats(3, 8, dtype="float64")),
 }  # fmt: skip
 
 

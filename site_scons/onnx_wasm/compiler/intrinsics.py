@@ -41,6 +41,8 @@ def register() -> None:
     for name, function in functions.items():
         tirx.register_intrin_lowering(f"tirx.{name}", target="llvm", f=_for_float32(function), level=_LEVEL)
     tvm.ir.register_op_attr("tirx.erf", "TVectorizable", True)  # TVM has this of the others
+    for name in ("sinh", "cosh"):  # and of these, which LLVM has for scalars alone
+        tvm.ir.register_op_attr(f"tirx.{name}", "TVectorizable", False, level=_LEVEL)
     own = {
         _WIDEN: _for_halves(_widen),
         _NARROW: _for_halves(_narrow),
@@ -243,6 +245,8 @@ def _for_float32(function: Callable[..., tirx.Expr]) -> Callable[[tirx.Call], ti
             return lower(tirx.call_intrin(wide, call.op.name, *(it.astype(wide) for it in call.args))).astype(dtype)
         if dtype == "float64":
             return _double(call)
+        if dtype.startswith("float64x"):
+            return _by_lanes(call)
         if not dtype.startswith("float32"):
             return call
         bound = _Bindings()
@@ -267,6 +271,16 @@ def _double(call: tirx.Call) -> tirx.Expr:
         one = tirx.const(1, "float64")
         return one / (one + tirx.call_pure_extern("float64", "exp", -call.args[0]))
     return call if name == "erf" else tirx.call_pure_extern("float64", name, *call.args)
+
+
+def _by_lanes(call: tirx.Call) -> tirx.Expr:
+    """A function of vectors of doubles, element by element."""
+    lanes = int(call.ty.dtype.lanes)
+    each = [
+        _double(tirx.call_intrin("float64", call.op.name, *(tirx.Shuffle([it], [lane]) for it in call.args)))
+        for lane in range(lanes)
+    ]
+    return tirx.Shuffle(each, list(range(lanes)))
 
 
 def _polynomial(coefficients: Sequence[float], x: tirx.Expr) -> tirx.Expr:
