@@ -3,6 +3,7 @@
 //! or 0 in place of an address, and the next one is served.
 
 use std::cell::{Cell, UnsafeCell};
+use std::mem;
 #[cfg(feature = "pixels")]
 use std::slice;
 
@@ -157,7 +158,7 @@ fn instance() -> Result<&'static Instance, Status> {
     // SAFETY: nothing refers to it while it is none.
     let instance = unsafe { &mut *INSTANCE.0.get() };
     if instance.is_none() {
-        *instance = Some(Instance::new()?);
+        mem::forget(instance.replace(Instance::new()?)); // none, as the compiler does not see: it would be dropped
     }
     instance.as_ref().ok_or(Status::OutOfMemory)
 }

@@ -17,10 +17,11 @@ _MOST_OPERATIONS = 256
 """Scalars add up in the order in which they are written, without a place for each sum in between. An interpreter has a
 third less to do so; more of it would be much code."""
 
-_LONGEST, _PARTS = 256, range(128, 31, -1)
-"""The sums that are added up in one go, and the parts of longer ones, in terms. Rounding errors grow with the square
-root of what one place adds up in turn (Higham, "The Accuracy of Floating Point Summation", 1993): 25,088 terms in parts
-of 128 are six times as exact as in one go, in the same time."""
+_LONG, _PARTS = 1024, range(128, 31, -1)
+"""The sums that are added up in parts, and these parts, in terms. Rounding errors grow with the square root of what one
+place adds up in turn (Higham, "The Accuracy of Floating Point Summation", 1993): 25,088 terms in parts of 128 are six
+times as exact as in one go, in the same time. Shorter sums are not: V8's first compiler, which keeps fewer values in
+registers, takes twice as long for parts, and so would a model's first result."""
 
 
 def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]] | None:
@@ -76,7 +77,7 @@ def _part(
         None if sums are short, or are not to be divided so.
     """
     length = extent(sch, reduced[-1])
-    if str(sch.get(anchor).writes[0].source.ty.dtype) != "float32" or _count(sch, reduced) <= _LONGEST:
+    if str(sch.get(anchor).writes[0].source.ty.dtype) != "float32" or _count(sch, reduced) < _LONG:
         return None
     part = next((it for it in _PARTS if length % it == 0), None)
     if part is None:
