@@ -316,10 +316,11 @@ class _How:
 
 def _as_table(it: Record) -> dict[str, Any]:
     its = dataclasses.asdict(it.kernel)
-    dtype = {key: each for key in ("dtype",) if (each := its.pop(key)) != DTYPES[0]}  # as files had it before integers
+    dtype = its.pop("dtype")
+    summed = {} if dtype == DTYPES[0] else {"dtype": dtype}  # as files had it before integers
     how = {"way": it.choice.way, "tile": dataclasses.astuple(it.choice.tile)} if it.choice else {}
     where = {"platform": it.platform, "features": it.features}
-    return {"kernel": name_of(it.kernel), **its, **dtype, **where, **how, "gain": it.gain}
+    return {"kernel": name_of(it.kernel), **its, **summed, **where, **how, "gain": it.gain}
 
 
 def _records(tables: object, found: list[Finding]) -> list[Record]:

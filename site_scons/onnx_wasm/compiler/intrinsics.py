@@ -23,7 +23,7 @@ _WIDEN, _NARROW = "tirx.onnx_wasm_widen", "tirx.onnx_wasm_narrow"
 _SPREAD, _DOT = "tirx.onnx_wasm_spread", "tirx.onnx_wasm_dot"
 _LEVEL = 120  # above TVM's own lowering for LLVM
 _PURE = 1  # CallEffectKind::kPure in TVM
-_SHIFT = 1.5 * 2.0**23
+ROUNDING = 1.5 * 2.0**23
 """Added to a small float32, it rounds it to a whole number, which the lowest bits of the sum are."""
 
 
@@ -133,8 +133,8 @@ def _narrow(x: tirx.Expr) -> tirx.Expr:
 def _exp(bound: _Bindings, x: tirx.Expr) -> tirx.Expr:
     """The exponential: 2ⁿ · e^r with x = n·ln 2 + r and |r| ≤ ½ ln 2."""
     clamped = bound(tirx.max(tirx.min(x, _f(x, 89.0)), _f(x, -88.0)))
-    shifted = bound(clamped * _f(x, 1 / math.log(2)) + _f(x, _SHIFT))
-    n = bound(shifted - _f(x, _SHIFT))
+    shifted = bound(clamped * _f(x, 1 / math.log(2)) + _f(x, ROUNDING))
+    n = bound(shifted - _f(x, ROUNDING))
     r = bound(clamped - n * _f(x, 0.693359375) + n * _f(x, 2.12194440e-4))
     series = (0.5, 0.166666657, 0.0416662954, 0.00833349675, 0.00139446568, 0.000197903428)
     mantissa = _polynomial(series, r) * (r * r) + r + _f(x, 1)

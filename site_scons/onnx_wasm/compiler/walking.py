@@ -110,7 +110,7 @@ def _walked(loop: tirx.For, mutator: tvm_ffi.StructuralMutator) -> tirx.Stmt:
         return next(found for it in pointers if (found := it.load(place, _lanes(load))) is not None)
 
     body = tvm_ffi.structural_mutate(loop.body, ((ir.TensorLoad, seen),))
-    if not pointers or not _sums_in_registers(body) or _mentions(body, counter):
+    if not pointers or not _sums_in_registers(body) or mentions(body, counter):
         return loop
     end = tirx.Var(f"{counter.name}_end", "int32")
     turn = tirx.SeqStmt([*(it.look() for it in pointers), body, *(it.move() for it in pointers)])
@@ -161,7 +161,8 @@ def _sums_in_registers(statement: tirx.Stmt) -> bool:
     return all(isinstance(it, tirx.IntImm) for it in starts)
 
 
-def _mentions(statement: tirx.Stmt, variable: tirx.Var) -> bool:
+def mentions(node: tirx.Stmt | tirx.Expr, variable: tirx.Var) -> bool:
+    """Whether a variable stands in a statement or an expression."""
     found: list[tirx.Var] = []
-    tvm_ffi.structural_walk(statement, ((tirx.Var, found.append),))
+    tvm_ffi.structural_walk(node, ((tirx.Var, found.append),))
     return any(it.same_as(variable) for it in found)

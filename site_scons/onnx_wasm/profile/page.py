@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
@@ -20,6 +21,8 @@ def as_page(profile: Profile) -> str:
     """The page, as HTML."""
     unit, factor = UNITS[profile.measured.unit]
     ceilings = profile.measured.ceilings
+    most = max(profile.measured.calls, default=0) or 1
+    parts = [taken / most for taken in profile.measured.calls]
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         model=html.escape(profile.name),
         platform=html.escape(profile.platform),
@@ -31,8 +34,8 @@ def as_page(profile: Profile) -> str:
         heads="".join(f"<th>{it}</th>" for it in RATES[profile.measured.unit]),
         unscheduled=f"<p>{html.escape(profile.told_unscheduled)}</p>" if profile.unscheduled else "",
         roofline=roofline(_points(profile), ceilings) if ceilings else "",
-        graph=_graph(profile),
-        rows="\n".join(_row(profile, index, factor) for index in range(len(profile.calls))),
+        graph=_graph(profile, parts),
+        rows="\n".join(_row(profile, index, factor, part) for index, part in enumerate(parts)),
     )
 
 
@@ -52,21 +55,18 @@ def _points(profile: Profile) -> list[Point]:
     ]
 
 
-def _row(profile: Profile, index: int, factor: float) -> str:
+def _row(profile: Profile, index: int, factor: float, part: float) -> str:
     call = profile.calls[index]
-    share = profile.share(index)
     *numbers, rule, _ = cells(profile, index, factor)
-    most = max(profile.share(it) for it in range(len(profile.calls)))
-    bar = f'<i style="width:{share / most * 100:.1f}%;background:{_colour(share / most)}"></i>' if most else ""
+    bar = f'<i style="width:{part * 100:.1f}%;background:{_colour(part)}"></i>'
     title = html.escape("\n".join(call.shapes))
     name = f'<td class="k" title="{title}">{html.escape(call.kernel)}</td>'
     columns = "".join(f"<td>{cell}</td>" for cell in numbers)
     return f'<tr>{name}<td class="b">{bar}</td>{columns}<td>{html.escape(rule)}</td></tr>'
 
 
-def _graph(profile: Profile) -> str:
+def _graph(profile: Profile, parts: Sequence[float]) -> str:
     """One dot for each call, from top to bottom, and an arc from each to those that read what it wrote."""
-    most = max(profile.measured.calls, default=0) or 1
     reach = max((index - it for index, call in enumerate(profile.calls) for it in call.follows), default=1)
     width = _EDGE + min(_STEP * math.isqrt(reach) * 2, _WIDEST) + _EDGE
 
@@ -82,9 +82,9 @@ def _graph(profile: Profile) -> str:
             path = f"M{width - _EDGE} {y(source)}C{bend} {y(source)} {bend} {y(index)} {width - _EDGE} {y(index)}"
             arcs.append(f'<path d="{path}"/>')
     dots = [
-        f'<circle cx="{width - _EDGE}" cy="{y(index)}" r="5" fill="{_colour(taken / most)}">'
+        f'<circle cx="{width - _EDGE}" cy="{y(index)}" r="5" fill="{_colour(part)}">'
         f"<title>{html.escape(call.kernel)}</title></circle>"
-        for index, (call, taken) in enumerate(zip(profile.calls, profile.measured.calls, strict=True))
+        for index, (call, part) in enumerate(zip(profile.calls, parts, strict=True))
     ]
     height = len(profile.calls) * _LINE
     return (

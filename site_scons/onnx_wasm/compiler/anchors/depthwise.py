@@ -6,11 +6,9 @@ writes it.
 
 from __future__ import annotations
 
-import math
-
 from tvm import te, tirx
 
-from onnx_wasm.compiler.anchors.gemm import Window
+from onnx_wasm.compiler.anchors.gemm import Window, rounded_up
 from onnx_wasm.compiler.anchors.integers import term as term_of
 
 DEPTHWISE = "depthwise"
@@ -31,12 +29,12 @@ def choose_run(width: int, taps: int) -> int:
     """
     if taps < _WIDE:
         return _RUN
-    return min(_RUNS, key=lambda run: math.ceil(width / run) * run * _RUNS[run])
+    return min(_RUNS, key=lambda run: rounded_up(width, run) * _RUNS[run])
 
 
 def width_read(window: Window, taps: int, run: int) -> int:
     """The width of the padded picture: the last run of a line may stand over its edge."""
-    pixels = math.ceil(window.out[1] / run) * run
+    pixels = rounded_up(window.out[1], run)
     return (pixels - 1) * window.strides[1] + (taps - 1) * window.dilation[1] + 1
 
 
@@ -52,7 +50,7 @@ def depthwise(x: te.Tensor, weights: te.Tensor, window: Window, run: int) -> te.
         return term_of(lambda at: x(line // height, at_height, at_width, at), channel, weights(kh, kw, channel))
 
     total = te.compute(
-        (batch * height, math.ceil(width / run) * run, channels),
+        (batch * height, rounded_up(width, run), channels),
         lambda *at: te.sum(term(*at), axis=[kh, kw]),
         name=DEPTHWISE,
         attrs={"run": run},

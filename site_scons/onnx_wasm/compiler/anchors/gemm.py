@@ -66,14 +66,15 @@ def choose_tile(rows: int, columns: int, dtype: str = "float32", *, dividing: bo
 
     def cost(width: int) -> float:
         height, speed = table[width]
-        return _rounded(columns, width) * _rounded(rows, min(height, rows)) / speed
+        return rounded_up(columns, width) * rounded_up(rows, min(height, rows)) / speed
 
     width = min((it for it in table if not dividing or columns % it == 0), key=cost)
     height = _HEIGHTS_IF_FUSED.get(width) if has_fused() and dtype == "float32" and rows > 1 else None
     return Tile(min(height or table[width][0], rows), width)
 
 
-def _rounded(extent: int, step: int) -> int:
+def rounded_up(extent: int, step: int) -> int:
+    """The least multiple of ``step`` that an extent fits in."""
     return math.ceil(extent / step) * step
 
 
@@ -223,7 +224,7 @@ def product_rows(
     """
     exact = rows % tile.rows == 0
     return te.compute(
-        (math.ceil(rows / tile.rows) * tile.rows, *others),
+        (rounded_up(rows, tile.rows), *others),
         lambda row, *at: te.sum(term(row if exact else tirx.min(row, rows - 1), *at), axis=axes),
         name=GEMM,
         attrs=tile.attributes | ({} if each is None else {"each": each}),

@@ -114,17 +114,15 @@ class _ChannelsLast(Holder):
         kind = "max" if call.op.name == "relax.nn.max_pool2d" else "average"
         if attributes.layout != "NCHW" or (kind == "average" and dtype_of(call) != "float32"):
             return None
-        matrix = self.form(call.args[0])
-        n, c, h, w = shape_of(call.args[0])
+        n, _, h, w = shape_of(call.args[0])
         padding = integers(attributes.padding)
         extents = _pair(attributes.pool_size)
         if kind == "average" and extents == (h, w) and not any(padding):
-            return Held(self.call_te("mean", channels.mean, matrix, n), shape_of(call))
+            return Held(self.call_te("mean", channels.mean, self.form(call.args[0]), n), shape_of(call))
         *_, height, width = shape_of(call)
         window = gemm.Window((height, width), _pair(attributes.strides), _pair(attributes.dilation))
         how = channels.Pool(kind, extents, window, (padding[0], padding[1]), bool(attributes.count_include_pad))
-        picture = self.emit(R.reshape(matrix, (n, h, w, c)))
-        return Held(self.call_te(f"{kind}_pool", channels.pool, picture, how), shape_of(call))
+        return Held(self.call_te(f"{kind}_pool", channels.pool, self._picture(call.args[0]), how), shape_of(call))
 
     def _mean(self, call: relax.Call) -> Held | None:
         shape = shape_of(call.args[0])
@@ -144,27 +142,25 @@ class _ChannelsLast(Holder):
         return self.emit(R.reshape(held.value, shape_of(call)))
 
     def _slice(self, call: relax.Call) -> Held | None:
-        held = self.held(call.args[0])
-        if held is None:
+        if self.held(call.args[0]) is None:
             return None
         axes = relax.Tuple([relax.prim_value(_LAST[int(axis) % _PICTURE]) for axis in call.args[1]])
-        part = relax.Call(call.op, [self._picture(held), axes, *call.args[2:]], call.attrs, call.ty_args)
+        part = relax.Call(call.op, [self._picture(call.args[0]), axes, *call.args[2:]], call.attrs, call.ty_args)
         return self._held(self.emit(part), shape_of(call))
 
     def _pad(self, call: relax.Call) -> Held | None:
-        held = self.held(call.args[0])
         how = call.attrs
-        if held is None or how.pad_mode != "constant":
+        if self.held(call.args[0]) is None or how.pad_mode != "constant":
             return None
         widths = integers(how.pad_width)
         n, c, h, w = zip(widths[::2], widths[1::2], strict=True)
-        padded = R.nn.pad(self._picture(held), [*n, *h, *w, *c], "constant", float(how.pad_value))
+        padded = R.nn.pad(self._picture(call.args[0]), [*n, *h, *w, *c], "constant", float(how.pad_value))
         return self._held(self.emit(padded), shape_of(call))
 
-    def _picture(self, held: Held) -> relax.Expr:
-        """What is held, as [N, H, W, C]."""
-        n, c, h, w = held.shape
-        return self.emit(R.reshape(held.value, (n, h, w, c)))
+    def _picture(self, expression: relax.Var) -> relax.Expr:
+        """An activation as [N, H, W, C]."""
+        n, c, h, w = shape_of(expression)
+        return self.emit(R.reshape(self.form(expression), (n, h, w, c)))
 
     def _held(self, picture: relax.Expr, shape: tuple[int, ...]) -> Held:
         n, c, h, w = shape

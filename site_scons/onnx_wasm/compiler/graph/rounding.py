@@ -1,7 +1,7 @@
 """Floats that are rounded and made int16 become so by one addition.
 
 WebAssembly converts vectors of floats to int32 only, with what must be done for those that do not fit. Where they fit
-because they were clipped, a float of 1.5 · 2²³ and more has the rounded number in its last bits.
+because they were clipped, the sum with ``ROUNDING`` has the rounded number in its last bits.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import tvm
 from tvm import relax, te, tirx
 
 from onnx_wasm.compiler.graph.rewriter import ELEMENTWISE, Rewriter, dtype_of
-
-_UNITS = 1.5 * 2**23
-"""A float32 whose last bit is one, with room for what is added, above zero and below."""
+from onnx_wasm.compiler.intrinsics import ROUNDING
 
 _ROOM = 2**15
 
@@ -41,6 +39,6 @@ class _Rounding(Rewriter):
 def _rounded(x: te.Tensor, least: float, most: float) -> te.Tensor:
     def element(*at: tirx.Expr) -> tirx.Expr:
         clipped = tirx.max(tirx.min(x(*at), tirx.const(most, "float32")), tirx.const(least, "float32"))
-        return tirx.reinterpret("int32", clipped + tirx.const(_UNITS, "float32")).astype("int16")
+        return tirx.reinterpret("int32", clipped + tirx.const(ROUNDING, "float32")).astype("int16")
 
     return te.compute(x.shape, element, name="rounded")

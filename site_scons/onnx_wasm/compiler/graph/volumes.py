@@ -32,7 +32,12 @@ class _Volumes(Rewriter):
         step, *strides = integers(how.strides)
         apart, *dilation = integers(how.dilation)
         out, inputs, taps, high, wide = shape_of(kernel)
-        pictures = self._pictures(self.rewritten(data), (front, back), taps, apart, step)
+        batch, _, depth, *extents = shape_of(call)
+        volume = self.rewritten(data)
+        if front or back:
+            volume = self.emit(R.nn.pad(volume, [0, 0, 0, 0, front, back, 0, 0, 0, 0]))
+        ends = [(tap * apart, tap * apart + (depth - 1) * step + 1) for tap in range(taps)]
+        pictures = self._pictures([self.emit(R.strided_slice(volume, [2], [a], [b], [step])) for a, b in ends])
         convolved = R.nn.conv2d(
             pictures,
             self.read(weights.laid_out(lambda it: it.reshape(out, inputs * taps, high, wide))),
@@ -42,21 +47,13 @@ class _Volumes(Rewriter):
             groups=int(how.groups),
             out_dtype=how.out_dtype,
         )
-        batch, _, depth, *extents = shape_of(call)
         result = self.emit(R.reshape(self.emit(convolved), (batch, depth, out, *extents)))
         return self.emit(R.permute_dims(result, [0, 2, 1, 3, 4]))
 
-    def _pictures(self, volume: relax.Expr, padding: tuple[int, int], taps: int, apart: int, step: int) -> relax.Expr:
-        """What a window sees at each depth of its result: [N·OD, C·taps, H, W], a channel's taps side by side."""
-        if any(padding):
-            volume = self.emit(R.nn.pad(volume, [0, 0, 0, 0, *padding, 0, 0, 0, 0]))
-        batch, channels, deep, height, width = shape_of(volume)
-        seen = deep - (taps - 1) * apart
-        depth = (seen - 1) // step + 1
-        layers = []
-        for tap in range(taps):
-            layer = self.emit(R.strided_slice(volume, [2], [tap * apart], [tap * apart + seen], [step]))
-            layer = self.emit(R.permute_dims(layer, [0, 2, 1, 3, 4]))
-            layers.append(self.emit(R.reshape(layer, (batch, depth, channels, 1, height, width))))
-        whole = self.emit(R.concat(layers, axis=3)) if taps > 1 else layers[0]
-        return self.emit(R.reshape(whole, (batch * depth, channels * taps, height, width)))
+    def _pictures(self, layers: list[relax.Expr]) -> relax.Expr:
+        """What a window's taps see, each [N, C, OD, H, W], as pictures [N·OD, C·taps, H, W]."""
+        batch, channels, depth, height, width = shape_of(layers[0])
+        ordered = [self.emit(R.permute_dims(it, [0, 2, 1, 3, 4])) for it in layers]
+        beside = [self.emit(R.reshape(it, (batch, depth, channels, 1, height, width))) for it in ordered]
+        whole = self.emit(R.concat(beside, axis=3)) if len(beside) > 1 else beside[0]
+        return self.emit(R.reshape(whole, (batch * depth, channels * len(layers), height, width)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import tvm_ffi
 from tvm import s_tir, sym, tirx
 
@@ -33,6 +36,11 @@ def outputs(schedule: s_tir.Schedule) -> set[str]:
 def extent(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV) -> int:
     """A loop's extent."""
     return int(schedule.get(loop).extent)
+
+
+def count(schedule: s_tir.Schedule, loops: Iterable[s_tir.schedule.LoopRV]) -> int:
+    """How often what stands in all of these loops is run."""
+    return math.prod(extent(schedule, loop) for loop in loops)
 
 
 def is_reduction(schedule: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> bool:
@@ -82,7 +90,7 @@ def simplified(
     return after, [after.get_sblock(it) for it in names]
 
 
-def apart(schedule: s_tir.Schedule, block: s_tir.schedule.SBlockRV, each: int) -> None:
+def in_groups(schedule: s_tir.Schedule, block: s_tir.schedule.SBlockRV, each: int) -> None:
     """Lets a block go through its last axis in groups of ``each``: divisions by that are known then."""
     axes = len(schedule.get(block).iter_vars)
     groups = tirx.IndexMap.from_func(lambda *at: (*at[:-1], at[-1] // each, at[-1] % each), axes)
@@ -101,12 +109,12 @@ def vectorize(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, *, unroll: 
     Returns:
         Whether it allows.
     """
-    count = extent(schedule, loop)
-    if count % LANES:
+    elements = extent(schedule, loop)
+    if elements % LANES:
         if unroll:
             schedule.unroll(loop)
         return False
-    if count == LANES:
+    if elements == LANES:
         schedule.vectorize(loop)
         return True
     outer, inner = schedule.split(loop, [None, LANES])
@@ -116,13 +124,13 @@ def vectorize(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, *, unroll: 
     return True
 
 
-def whole_apart(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, count: int, step: int) -> None:
-    """Makes a loop of its own of the last turn, if ``count`` elements in steps of ``step`` leave it incomplete.
+def whole_apart(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV, elements: int, step: int) -> None:
+    """Makes a loop of its own of the last turn, if ``elements`` in steps of ``step`` leave it incomplete.
 
     TVM divides the condition by common factors, and then does not find by itself where it turns.
     """
-    if count % step and count > step:
-        schedule.loop_partition(loop, [count // step, None])
+    if elements % step and elements > step:
+        schedule.loop_partition(loop, [elements // step, None])
 
 
 def write_out(schedule: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV]) -> None:

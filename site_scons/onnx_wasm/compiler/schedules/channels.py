@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvm import s_tir
 
 from onnx_wasm.compiler.anchors.channels import CHANNELS
-from onnx_wasm.compiler.schedules.blocks import anchored, extent, split_axes, vectorize, write_out
+from onnx_wasm.compiler.schedules.blocks import anchored, count, extent, split_axes, vectorize, write_out
 
 _FEW_TAPS = 25
 
@@ -21,14 +21,11 @@ def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]] | None:
     run_of_channels, inner = sch.split(channel, [None, run])
     sch.reorder(row, run_of_channels, *taps, inner)
     sch.reverse_compute_at(final, run_of_channels)
-    count = 1
-    for tap in taps:
-        count *= extent(sch, tap)
     vectorize(sch, inner, unroll=True)
     start = sch.decompose_reduction(anchor, taps[0])
     write_out(sch, sch.get_loops(start)[2:])
     write_out(sch, sch.get_loops(final)[2:])
-    if count <= _FEW_TAPS:
+    if count(sch, taps) <= _FEW_TAPS:
         for tap in taps:
             sch.unroll(tap)
     return sch, [] if run > 1 else [CHANNELS]

@@ -7,7 +7,17 @@ import math
 
 from tvm import s_tir
 
-from onnx_wasm.compiler.schedules.blocks import APART, LANES, blocks, extent, inline_all_but, name, outputs, simplified
+from onnx_wasm.compiler.schedules.blocks import (
+    APART,
+    LANES,
+    blocks,
+    count,
+    extent,
+    inline_all_but,
+    name,
+    outputs,
+    simplified,
+)
 from onnx_wasm.compiler.schedules.indices import Walk, walk
 
 _FEW = 1 << 16
@@ -45,7 +55,7 @@ def _nest(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> bool:
     kept = [index for index, loop in enumerate(loops) if extent(sch, loop) > 1]
     if not kept:
         return True
-    elements = math.prod(extent(sch, loop) for loop in loops)
+    elements = count(sch, loops)
     last = kept[-1]
     if all(steps is not None and steps[last] in (0, 1) for steps in its.steps):
         done = _in_vectors(sch, loops, kept, its)
@@ -65,13 +75,13 @@ def _in_vectors(sch: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV], kept: l
     loop = loops[last]
     while outer and extent(sch, loop) % LANES and _goes_on(outer[-1], last, extent(sch, loop), its):
         loop = sch.fuse(loops[outer.pop()], loop)
-    count = extent(sch, loop)
-    if count % LANES and count < _LONG:
+    elements = extent(sch, loop)
+    if elements % LANES and elements < _LONG:
         _apart(sch, loops, outer, its)
         return False
     vectors, lane = sch.split(loop, [None, LANES])
     sch.vectorize(lane)
-    parts = _parts(its.ends, count)
+    parts = _parts(its.ends, elements)
     if 1 < len(parts) <= _MANY:
         sch.loop_partition(vectors, parts)
     elif last in its.asked:
@@ -81,24 +91,24 @@ def _in_vectors(sch: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV], kept: l
     return True
 
 
-def _parts(ends: frozenset[int], count: int) -> list[int | None]:
+def _parts(ends: frozenset[int], elements: int) -> list[int | None]:
     """How many vectors there are between those in which conditions turn; none if they turn between vectors only.
 
     TVM divides conditions by common factors, and then no longer finds where they turn within a vector.
     """
-    inside = {end for end in (*ends, count) if 0 < end <= count}
+    inside = {end for end in (*ends, elements) if 0 < end <= elements}
     if all(end % LANES == 0 for end in inside):
         return []
-    vectors = math.ceil(count / LANES)
+    vectors = math.ceil(elements / LANES)
     starts = sorted({0, *(at for end in inside for at in (end // LANES, math.ceil(end / LANES)) if at < vectors)})
     return [*(after - before for before, after in itertools.pairwise(starts)), None]
 
 
-def _goes_on(outer: int, inner: int, count: int, its: Walk) -> bool:
+def _goes_on(outer: int, inner: int, length: int, its: Walk) -> bool:
     """Whether one loop is a continuation of another, for all that is read."""
     if {outer, inner} & its.asked:
         return False
-    return all(steps is not None and steps[outer] == steps[inner] * count for steps in its.steps)
+    return all(steps is not None and steps[outer] == steps[inner] * length for steps in its.steps)
 
 
 def _along(sch: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV], kept: list[int], its: Walk) -> int | None:

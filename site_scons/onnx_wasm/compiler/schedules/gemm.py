@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvm import s_tir
 
 from onnx_wasm.compiler.anchors.gemm import GEMM
-from onnx_wasm.compiler.schedules.blocks import LANES, anchored, apart, extent, split_axes, write_out
+from onnx_wasm.compiler.schedules.blocks import LANES, anchored, count, extent, in_groups, split_axes, write_out
 from onnx_wasm.compiler.targets import has_vectors
 from onnx_wasm.compiler.walking import WALKED
 
@@ -40,11 +40,11 @@ def schedule(sch: s_tir.Schedule) -> tuple[s_tir.Schedule, list[str]] | None:
     (row, *outer, column), rest = loops[: len(spatial)], loops[len(spatial) :]
     parts, reduced = (rest[:1], rest[1:]) if total else ([], rest)
     if each is not None and int(sch.get(final).iter_vars[-1].dom.extent) == int(each) * extent(sch, outer[0]):
-        apart(sch, final, int(each))
+        in_groups(sch, final, int(each))
     row_tile, in_row = sch.split(row, [None, rows])
     column_tile, in_column = sch.split(column, [None, columns])
     vector, lane = sch.split(in_column, [None, LANES])
-    written_out = reduced[1:] if len(reduced) > 1 and _count(sch, reduced[1:]) <= _TINY else []
+    written_out = reduced[1:] if len(reduced) > 1 and count(sch, reduced[1:]) <= _TINY else []
     looped = [loop for loop in reduced if loop not in written_out]
     if not (written_out or has_vectors()):
         looped[-1], some = sch.split(looped[-1], [None, _terms(extent(sch, looped[-1]), rows * columns)])
@@ -77,7 +77,7 @@ def _part(
         None if sums are short, or are not to be divided so.
     """
     length = extent(sch, reduced[-1])
-    if str(sch.get(anchor).writes[0].source.ty.dtype) != "float32" or _count(sch, reduced) < _LONG:
+    if str(sch.get(anchor).writes[0].source.ty.dtype) != "float32" or count(sch, reduced) < _LONG:
         return None
     part = next((it for it in _PARTS if length % it == 0), None)
     if part is None:
@@ -89,10 +89,3 @@ def _part(
 def _terms(depth: int, results: int) -> int:
     """How many terms of each sum are written out, where there are no vectors."""
     return next((it for it in _MOST_TERMS if depth % it == 0 and it * results <= _MOST_OPERATIONS), 1)
-
-
-def _count(sch: s_tir.Schedule, loops: list[s_tir.schedule.LoopRV]) -> int:
-    count = 1
-    for loop in loops:
-        count *= extent(sch, loop)
-    return count

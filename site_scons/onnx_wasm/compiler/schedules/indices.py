@@ -9,6 +9,8 @@ import tvm
 import tvm_ffi
 from tvm import sym, tirx
 
+from onnx_wasm.compiler.walking import mentions
+
 _CONDITION = "prim.if_then_else"
 
 
@@ -67,7 +69,7 @@ def walk(block: tirx.SBlock) -> Walk:
         return tuple(int(it) for it in found[:-1])
 
     conditions = [analyzer.simplify(_with(condition, numbers)) for condition in conditions]
-    asked = {index for it in conditions for index, digit in enumerate(digits) if _reads(it, digit)}
+    asked = {index for it in conditions for index, digit in enumerate(digits) if mentions(it, digit)}
     ends = {end for it in conditions for end in _ends(it, digits[-1])}
     return Walk(factors, tuple(steps(*access) for access in accesses), frozenset(asked), frozenset(ends))
 
@@ -75,12 +77,6 @@ def walk(block: tirx.SBlock) -> Walk:
 def _with(expression: tirx.Expr, numbers: Mapping[tirx.Var, tirx.Expr]) -> tirx.Expr:
     """An expression with other expressions in the places of variables."""
     return tvm_ffi.structural_mutate(expression, ((tirx.Var, lambda it, _: numbers.get(it, it)),))
-
-
-def _reads(expression: tirx.Expr, variable: tirx.Var) -> bool:
-    found: list[bool] = []
-    tvm_ffi.structural_walk(expression, ((tirx.Var, lambda it: found.append(variable.same_as(it))),))
-    return any(found)
 
 
 def _ends(condition: tirx.Expr, digit: tirx.Var) -> set[int]:

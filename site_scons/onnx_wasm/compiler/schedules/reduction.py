@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from tvm import s_tir
 
 from onnx_wasm.compiler.schedules.blocks import (
     LANES,
     blocks,
+    count,
     extent,
     is_reduction,
     name,
@@ -43,22 +42,18 @@ def _inline(sch: s_tir.Schedule) -> None:
         consumers = sch.get_consumers(block)
         if name(sch, block) in kept or is_reduction(sch, block) or len(consumers) != 1:
             continue
-        if _steps(sch, block) >= _steps(sch, consumers[0]):
+        if count(sch, sch.get_loops(block)) >= count(sch, sch.get_loops(consumers[0])):
             sch.compute_inline(block)
-
-
-def _steps(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> int:
-    return math.prod(extent(sch, loop) for loop in sch.get_loops(block))
 
 
 def _in_vectors(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> None:
     loops = sch.get_loops(block)
     if not loops or vectorize(sch, loops[-1]) or extent(sch, loops[-1]) < _WIDE:
         return
-    count = extent(sch, loops[-1])
+    elements = extent(sch, loops[-1])
     vectors, lane = sch.split(loops[-1], [None, LANES])
     sch.vectorize(lane)
-    whole_apart(sch, vectors, count, LANES)
+    whole_apart(sch, vectors, elements, LANES)
 
 
 def _beside(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> bool:
@@ -86,16 +81,16 @@ def _in_lanes(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> bool:
     """Accumulates parts of each result in the lanes, and then those."""
     _, reduced = split_axes(sch, block)
     along = sch.fuse(*reduced) if len(reduced) > 1 else reduced[0]
-    count = extent(sch, along)
-    if count % LANES and (count < _WIDE or len(sch.get(block).writes) > 1):
+    terms = extent(sch, along)
+    if terms % LANES and (terms < _WIDE or len(sch.get(block).writes) > 1):
         return False  # of several results that come together TVM names each once: there can be no rest of such a loop
-    lanes = LANES if count % LANES == 0 and count % _WIDE else _WIDE
+    lanes = LANES if terms % LANES == 0 and terms % _WIDE else _WIDE
     vectors, inner = sch.split(along, [None, lanes])
     partial = sch.rfactor(inner, 0)
     *_, vectors, inner = sch.get_loops(partial)
     vectorize(sch, inner, unroll=True)
-    if count % lanes:
+    if terms % lanes:
         start = sch.decompose_reduction(partial, vectors)
         vectorize(sch, sch.get_loops(start)[-1], unroll=True)
-        whole_apart(sch, vectors, count, lanes)
+        whole_apart(sch, vectors, terms, lanes)
     return True
